@@ -4,6 +4,7 @@ sale in an empty project with the packed library. `clients.py typescript` or `py
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -39,8 +40,9 @@ def typescript() -> None:
         (project / "package.json").write_text('{"name": "empty", "private": true, "type": "module"}\n')
         (project / "sale.ts").write_text(snippet(TYPESCRIPT / "README.md", "ts"))
         run("npm", "install", "--no-audit", "--no-fund", archive, cwd=project)
-        strict = ["--strict", "--module", "nodenext", "--target", "es2022", "--types", ""]
-        node(TYPESCRIPT, "tsc", *strict, "sale.ts", cwd=project)
+        options = {"strict": True, "module": "nodenext", "target": "es2022", "lib": ["es2022", "dom"], "types": []}
+        (project / "tsconfig.json").write_text(json.dumps({"compilerOptions": options, "files": ["sale.ts"]}))
+        node(TYPESCRIPT, "tsc", cwd=project)
         run("node", "sale.js", cwd=project)
 
 

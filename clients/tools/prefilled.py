@@ -25,7 +25,7 @@ EXPECTED = {
     "leave_waiting_room": 400,
 }
 # In an order in which each finds what it needs; the rest follows.
-ORDER = ["create_event", "hold_seats", "extend_booking", "confirm_booking", "enable_waiting_room",
+ORDER = ["create_event", "hold_seats", "extend_booking", "confirm_booking", "pay_booking", "enable_waiting_room",
          "join_waiting_room", "disable_waiting_room"]
 ENDLESS = "text/event-stream"
 

@@ -35,13 +35,13 @@ pub struct NewBlockBody {
     #[schema(value_type = Option<Vec<u32>>, min_items = 1, max_items = 1_000, example = json!([1, 2]))]
     seat_ids: Option<List<SeatNumber, 1, BLOCK_SEATS_MAX>>,
     /// All seats of this section.
-    #[schema(inline)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 64)]
     section: Option<Text<1, LABEL_BYTES_MAX>>,
     /// Only those of this row.
-    #[schema(inline)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 64)]
     row_number: Option<Text<1, LABEL_BYTES_MAX>>,
     /// Why.
-    #[schema(inline, example = "camera position")]
+    #[schema(value_type = String, min_length = 1, max_length = 200, example = "camera position")]
     reason: Text<1, REASON_BYTES_MAX>,
 }
 

@@ -11,7 +11,7 @@ use actix_web::{Resource, guard, web as actix};
 use utoipa::OpenApi;
 
 use crate::http::problem::{Code, Problem};
-use crate::http::{cors, headers};
+use crate::http::{cors, headers, words};
 use crate::push;
 use crate::telemetry::Metrics;
 
@@ -45,13 +45,14 @@ macro_rules! routes {
                 description = "An admission engine for flash sales. Amounts are integers in the \
                     currency's minor unit, times are ISO 8601 in UTC. Every error is \
                     `application/problem+json`; compare its `error`, show its `detail`.",
-                contact(name = "Holdfast", url = "/docs/"),
+                contact(name = "Holdfast"),
             ),
             servers((url = "/", description = "This server")),
             modifiers(&Identification),
             paths($($module::$handler),+),
             components(schemas(
-                ProblemBody, events::SectionSpec, events::RowSpec, push::Message, push::ClientMessage
+                ProblemBody, events::SectionSpec, events::RowSpec, push::Message,
+                push::ClientMessage, words::SaleOutcome
             )),
             tags(
                 (name = "events", description = "What is on sale, and what is free"),

@@ -78,7 +78,7 @@ export class Holdfast {
       const who = token === undefined ? { user_id: user } : { ticket: (await this.socketTicket(event)).ticket };
       return this.#transport.url(`/ws/events/${event}`, { since, ...who }).replace(/^http/, "ws");
     };
-    return new Follower(event, { webSocket, url }, options);
+    return new Follower(event, { webSocket, url, check: () => this.getEvent(event) }, options);
   }
 
   /** A ticket with which one socket or event stream of an event can be opened, within 30 seconds. */

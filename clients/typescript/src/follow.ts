@@ -24,6 +24,8 @@ export interface SocketSource {
   webSocket: WebSocketClass;
   /** The address for a new socket; `since` is where the last one ended. */
   url(since: string | undefined): Promise<string>;
+  /** Asks the server why a socket did not open, which the socket does not tell: throws its refusal. */
+  check?(): Promise<unknown>;
 }
 
 /** Up to this long before the first attempt to reconnect, then twice as long, and so on: all sockets of a
@@ -118,15 +120,15 @@ export class Follower {
       if (this.#isClosed()) return;
       socket = new this.source.webSocket(url);
     } catch (error) {
-      // A refusal, such as of a ticket to somebody unknown, stays one; else as if the socket had been closed.
-      if (error instanceof ProblemError && error.status < 500 && error.status !== 429) this.#fail(error);
-      else this.#lost();
+      this.#refused(error);
       return;
     }
     this.#socket = socket;
     this.#heardAt = Date.now();
+    let hasOpened = false;
     socket.addEventListener("open", () => {
       if (this.#socket !== socket) return;
+      hasOpened = true;
       this.#enter("open");
       if (this.#token !== undefined) this.#send({ type: "register_waiting_room", token: this.#token });
     });
@@ -136,7 +138,9 @@ export class Follower {
     // An error is followed by a close; without a listener, Node's sockets would throw it.
     socket.addEventListener("error", () => undefined);
     socket.addEventListener("close", () => {
-      if (this.#socket === socket) this.#lost();
+      if (this.#socket !== socket) return;
+      if (hasOpened || !this.source.check) this.#lost();
+      else this.source.check().then(() => this.#lost(), (error: unknown) => this.#refused(error));
     });
     this.#ping = setInterval(() => this.#keepAlive(), PING_MS);
   }
@@ -158,7 +162,9 @@ export class Follower {
     this.#reconnect = setTimeout(() => void this.#connect(), pauseMs);
   }
 
-  #fail(error: ProblemError): void {
+  /** A refusal, such as of an unknown event, stays one; after anything else the next socket may open. */
+  #refused(error: unknown): void {
+    if (!(error instanceof ProblemError) || error.status >= 500 || error.status === 429) return this.#lost();
     this.options.onError?.(error);
     this.close();
   }

@@ -11,8 +11,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The front page */
-        get: operations["index"];
+        /**
+         * The front page
+         * @description Links for people.
+         */
+        get: operations["get_front_page"];
         put?: never;
         post?: never;
         delete?: never;
@@ -32,7 +35,7 @@ export interface paths {
          * List one's bookings
          * @description From the archive, newest first; changes after `as_of` may be missing.
          */
-        get: operations["list"];
+        get: operations["list_bookings"];
         put?: never;
         /**
          * Hold seats
@@ -42,7 +45,7 @@ export interface paths {
          *     with `Idempotent-Replayed: true`. With `alternatives`, a refusal for taken seats lists groups of
          *     as many free seats near them in `alternatives`.
          */
-        post: operations["hold"];
+        post: operations["hold_seats"];
         delete?: never;
         options?: never;
         head?: never;
@@ -56,12 +59,18 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read a booking */
-        get: operations["get"];
+        /**
+         * Read a booking
+         * @description Its current state. For everybody but its owner it does not exist.
+         */
+        get: operations["get_booking"];
         put?: never;
         post?: never;
-        /** Cancel a booking (the same as `POST …/cancel`) */
-        delete: operations["delete"];
+        /**
+         * Cancel a booking (alias)
+         * @description The same as `POST …/cancel`.
+         */
+        delete: operations["delete_booking"];
         options?: never;
         head?: never;
         patch?: never;
@@ -81,7 +90,7 @@ export interface paths {
          * @description A hold is released at once. A confirmed booking is cancelled once the archive has recorded it; 202
          *     before. A repeated request returns the same, with `Idempotent-Replayed: true`.
          */
-        post: operations["cancel"];
+        post: operations["cancel_booking"];
         delete?: never;
         options?: never;
         head?: never;
@@ -102,7 +111,7 @@ export interface paths {
          * @description 200 once the archive has confirmed the sale; 202 before: then read the booking until it is
          *     CONFIRMED, or send the same request again.
          */
-        post: operations["confirm"];
+        post: operations["confirm_booking"];
         delete?: never;
         options?: never;
         head?: never;
@@ -123,7 +132,7 @@ export interface paths {
          * @description Restarts the hold's time, up to the event's longest hold. With an `Idempotency-Key` it extends
          *     once; without one every request extends.
          */
-        post: operations["extend"];
+        post: operations["extend_booking"];
         delete?: never;
         options?: never;
         head?: never;
@@ -139,8 +148,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Pay and confirm (the same as `/confirm`) */
-        post: operations["pay_alias"];
+        /**
+         * Pay and confirm (alias)
+         * @description The same as `/confirm`.
+         */
+        post: operations["pay_booking"];
         delete?: never;
         options?: never;
         head?: never;
@@ -154,8 +166,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Cache statistics (the same as `/cache/stats`) */
-        get: operations["stats_alias"];
+        /**
+         * Cache statistics (alias)
+         * @description The same as `/cache/stats`.
+         */
+        get: operations["get_cache_stats_alias"];
         put?: never;
         post?: never;
         delete?: never;
@@ -176,14 +191,14 @@ export interface paths {
          * @description Ordered by id. `from` and `to` compare `starts_at`; events without one are left out where either is
          *     given. Continue with `next_cursor` of the page as `cursor`.
          */
-        get: operations["list"];
+        get: operations["list_events"];
         put?: never;
         /**
          * Create an event
          * @description Its seats are numbered from 1 in the order of its sections and rows, and go on sale at
          *     `on_sale_at`, or at once, until `off_sale_at`. Seats, prices and rules cannot be changed later.
          */
-        post: operations["create"];
+        post: operations["create_event"];
         delete?: never;
         options?: never;
         head?: never;
@@ -197,8 +212,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read an event */
-        get: operations["get"];
+        /**
+         * Read an event
+         * @description With its sections and how much is free.
+         */
+        get: operations["get_event"];
         put?: never;
         post?: never;
         delete?: never;
@@ -208,7 +226,7 @@ export interface paths {
          * Change an event
          * @description Absent fields stay. `PAUSED` and `CLOSED` stop new holds; payments of existing ones go on.
          */
-        patch: operations["change"];
+        patch: operations["change_event"];
         trace?: never;
     };
     "/api/v1/events/{event_id}/availability": {
@@ -218,8 +236,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Counts by section */
-        get: operations["availability"];
+        /**
+         * Counts by section
+         * @description How many seats are free, held, sold and blocked.
+         */
+        get: operations["get_availability"];
         put?: never;
         post?: never;
         delete?: never;
@@ -239,13 +260,13 @@ export interface paths {
          * List blocks and releases
          * @description In order, with actor, time and reason, from the archive.
          */
-        get: operations["list"];
+        get: operations["list_blocks"];
         put?: never;
         /**
          * Block seats
          * @description Keeps free seats back from the sale, all or none; blocked ones stay as they are.
          */
-        post: operations["block"];
+        post: operations["block_seats"];
         delete?: never;
         options?: never;
         head?: never;
@@ -265,7 +286,7 @@ export interface paths {
          * Release blocked seats
          * @description Returns blocked seats to the sale; others stay as they are.
          */
-        post: operations["release"];
+        post: operations["release_seats"];
         delete?: never;
         options?: never;
         head?: never;
@@ -287,7 +308,7 @@ export interface paths {
          *     quotes, the file is UTF-8 with a byte order mark, and text that a spreadsheet would run as a formula
          *     gets an apostrophe before it, also behind a separator within a text.
          */
-        get: operations["csv"];
+        get: operations["export_sales"];
         put?: never;
         post?: never;
         delete?: never;
@@ -311,9 +332,30 @@ export interface paths {
          *     inventory's bytes: a format byte, then one byte per seat (`a` available, `h` hold, `b` booked, `x`
          *     blocked; upper case where a row begins).
          */
-        get: operations["map"];
+        get: operations["get_seat_map"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/events/{event_id}/socket-ticket": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Get a ticket for a socket
+         * @description For browsers, whose sockets and event streams cannot send `Authorization`: a ticket opens one of this event,
+         *     within 30 seconds, as its user. A page that connects again gets another one first.
+         */
+        post: operations["create_socket_ticket"];
         delete?: never;
         options?: never;
         head?: never;
@@ -334,7 +376,7 @@ export interface paths {
          *     has its type as `event` and, in `data`, the same JSON object as over a WebSocket. With `Last-Event-ID` (browsers
          *     send it by themselves) or `since` the stream continues from there, or sends a `gap` before the snapshot.
          */
-        get: operations["follow"];
+        get: operations["stream_event"];
         put?: never;
         post?: never;
         delete?: never;
@@ -357,7 +399,7 @@ export interface paths {
          * @description Holds need no session any more. Places are kept while tokens are valid, in case it is switched on
          *     again.
          */
-        post: operations["disable"];
+        post: operations["disable_waiting_room"];
         delete?: never;
         options?: never;
         head?: never;
@@ -376,7 +418,7 @@ export interface paths {
          * @description Its commitment from the beginning; and, once it is fixed, everything that is needed to verify each
          *     position with `holdfastctl draw verify`.
          */
-        get: operations["draw"];
+        get: operations["get_draw"];
         put?: never;
         post?: never;
         delete?: never;
@@ -399,7 +441,7 @@ export interface paths {
          * @description From then on, holds without a session are refused. Absent settings stay as they are; settings may be
          *     in the query or in the body. A repeated request changes the settings that it has.
          */
-        post: operations["enable"];
+        post: operations["enable_waiting_room"];
         delete?: never;
         options?: never;
         head?: never;
@@ -420,7 +462,7 @@ export interface paths {
          * @description Gives a place in line, one per user: the same request again returns its current position. A user who
          *     left, or missed their turn, gets a new place at the end.
          */
-        post: operations["join"];
+        post: operations["join_waiting_room"];
         delete?: never;
         options?: never;
         head?: never;
@@ -440,7 +482,7 @@ export interface paths {
          * Leave a waiting room
          * @description Gives up the place or the session. The token is invalid from then on.
          */
-        post: operations["leave"];
+        post: operations["leave_waiting_room"];
         delete?: never;
         options?: never;
         head?: never;
@@ -454,8 +496,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Figures of a waiting room */
-        get: operations["stats"];
+        /**
+         * Figures of a waiting room
+         * @description A second old at most.
+         */
+        get: operations["get_waiting_room"];
         put?: never;
         post?: never;
         delete?: never;
@@ -477,7 +522,7 @@ export interface paths {
          *     place is served; then this begins the session. Repeat it after `refresh_after_seconds`. With
          *     `Accept: application/json` the response also has `cfWaitingRoom`.
          */
-        get: operations["status"];
+        get: operations["get_queue_status"];
         put?: never;
         post?: never;
         delete?: never;
@@ -493,8 +538,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Cache statistics */
-        get: operations["stats"];
+        /**
+         * Cache statistics
+         * @description What this process has in memory for seat maps.
+         */
+        get: operations["get_cache_stats"];
         put?: never;
         post?: never;
         delete?: never;
@@ -510,8 +558,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** This document, to try out */
-        get: operations["docs"];
+        /**
+         * This document, to try out
+         * @description Redirects to Swagger UI.
+         */
+        get: operations["redirect_to_docs"];
         put?: never;
         post?: never;
         delete?: never;
@@ -527,8 +578,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A file of the documentation */
-        get: operations["docs_file"];
+        /**
+         * A file of the documentation
+         * @description Swagger UI, from this server alone.
+         */
+        get: operations["get_docs_file"];
         put?: never;
         post?: never;
         delete?: never;
@@ -544,8 +598,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** State of the process */
-        get: operations["summary"];
+        /**
+         * State of the process
+         * @description The same as `/health/ready`, for people.
+         */
+        get: operations["get_health"];
         put?: never;
         post?: never;
         delete?: never;
@@ -561,8 +618,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the process answers; depends on nothing else */
-        get: operations["live"];
+        /**
+         * Whether the process answers
+         * @description Depends on nothing else.
+         */
+        get: operations["get_liveness"];
         put?: never;
         post?: never;
         delete?: never;
@@ -578,8 +638,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the process should get traffic */
-        get: operations["ready"];
+        /**
+         * Whether the process should get traffic
+         * @description The last result of the checks in the background; it does not wait.
+         */
+        get: operations["get_readiness"];
         put?: never;
         post?: never;
         delete?: never;
@@ -595,8 +658,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Metrics for Prometheus */
-        get: operations["metrics"];
+        /**
+         * Metrics for Prometheus
+         * @description In the text format.
+         */
+        get: operations["get_metrics"];
         put?: never;
         post?: never;
         delete?: never;
@@ -612,8 +678,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** This document */
-        get: operations["openapi"];
+        /**
+         * This document
+         * @description OpenAPI 3.1.
+         */
+        get: operations["get_openapi"];
         put?: never;
         post?: never;
         delete?: never;
@@ -636,7 +705,7 @@ export interface paths {
          * @description For the payment provider only: it must be signed with the shared secret over the raw body
          *     (`t=<Unix seconds>,v1=<hex HMAC-SHA256 of "t.body">`). Webhooks may be repeated and in any order.
          */
-        post: operations["payments"];
+        post: operations["handle_payment_webhook"];
         delete?: never;
         options?: never;
         head?: never;
@@ -659,7 +728,7 @@ export interface paths {
          *     or why there will be no admission. It pings; a client that does not answer, sends more than 10 frames a
          *     second, or more than 4 KiB in one, is closed with a reason.
          */
-        get: operations["open"];
+        get: operations["open_socket"];
         put?: never;
         post?: never;
         delete?: never;
@@ -672,6 +741,16 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * @description Why an admission token is not valid.
+         * @enum {string}
+         */
+        AdmissionFault: "altered" | "expired" | "other_deployment" | "other_event" | "other_user" | "given_up" | "lapsed" | "session_ended" | "superseded";
+        /**
+         * @description How much is left: `FEW_LEFT` is a tenth of the seats at most.
+         * @enum {string}
+         */
+        Availability: "AVAILABLE" | "FEW_LEFT" | "SOLD_OUT";
         /** @description Counts over an event. */
         AvailabilityBody: components["schemas"]["Counts"] & {
             /**
@@ -700,14 +779,17 @@ export interface components {
              */
             version: number;
         };
+        /**
+         * @description Whether seats are blocked or released.
+         * @enum {string}
+         */
+        BlockAction: "block" | "release";
         /** @description One block or release. */
         BlockBody: {
+            /** @description `block` or `release`. */
+            action: components["schemas"]["BlockAction"];
             /**
-             * @description `block` or `release`.
-             * @example block
-             */
-            action: string;
-            /**
+             * Format: date-time
              * @description When.
              * @example 2026-02-01T12:00:00.000Z
              */
@@ -733,11 +815,8 @@ export interface components {
         };
         /** @description The result of a block or release. */
         BlockedBody: {
-            /**
-             * @description `block` or `release`.
-             * @example block
-             */
-            action: string;
+            /** @description `block` or `release`. */
+            action: components["schemas"]["BlockAction"];
             /**
              * Format: int32
              * @description How many seats changed; 0 if all were in that state already.
@@ -765,7 +844,7 @@ export interface components {
              * @description Send it as `cursor` for later ones; `null` if there are none.
              * @example MSBibG9ja3MgMQ
              */
-            next_cursor?: string | null;
+            next_cursor: string | null;
         };
         /** @description A seat of a booking. */
         BookedSeat: {
@@ -779,7 +858,7 @@ export interface components {
              * @description Its row; `null` in general admission.
              * @example H
              */
-            row_number?: string | null;
+            row_number: string | null;
             /**
              * Format: int32
              * @description Its number in the event.
@@ -805,11 +884,18 @@ export interface components {
         };
         /** @description A booking. */
         BookingBody: {
-            /** @description When it was cancelled. */
-            cancelled_at?: string | null;
-            /** @description When it was confirmed. */
-            confirmed_at?: string | null;
             /**
+             * Format: date-time
+             * @description When it was cancelled.
+             */
+            cancelled_at: string | null;
+            /**
+             * Format: date-time
+             * @description When it was confirmed.
+             */
+            confirmed_at: string | null;
+            /**
+             * Format: date-time
              * @description When it was created.
              * @example 2026-03-01T18:00:00.000Z
              */
@@ -822,18 +908,21 @@ export interface components {
             /**
              * @description Where this state is stored: `accepted` (Redis), `replicated` (Redis and its replicas) or
              *     `archived` (a majority of MongoDB).
-             * @example accepted
              */
-            durability: string;
+            durability: components["schemas"]["Durability"];
             /**
              * Format: int32
              * @description Its event.
              * @example 1
              */
             event_id: number;
-            /** @description When it expired. */
-            expired_at?: string | null;
             /**
+             * Format: date-time
+             * @description When it expired.
+             */
+            expired_at: string | null;
+            /**
+             * Format: date-time
              * @description When its hold expires or would have expired.
              * @example 2026-03-01T18:05:00.000Z
              */
@@ -845,17 +934,15 @@ export interface components {
              */
             id: string;
             /** @description The payment, once there is one. */
-            payment_id?: string | null;
-            receipt?: components["schemas"]["Receipt"] | null;
+            payment_id: string | null;
+            /** @description The receipt; only in responses to confirmations. */
+            receipt?: components["schemas"]["Receipt"];
             /** @description Its seats. */
             seats: components["schemas"]["BookedSeat"][];
             /** @description Single seats that this hold leaves alone, if the event's `orphan_rule` is `warn`. */
             seats_left_alone?: number[];
-            /**
-             * @description `HOLD`, `CONFIRMING`, `CONFIRMED`, `VOIDED`, `CANCELLED` or `EXPIRED`.
-             * @example HOLD
-             */
-            status: string;
+            /** @description `HOLD`, `CONFIRMING`, `CONFIRMED`, `VOIDED`, `CANCELLED` or `EXPIRED`. */
+            status: components["schemas"]["BookingStatus"];
             /**
              * Format: int64
              * @description Seconds until then, rounded up; 0 once it is not a hold.
@@ -883,24 +970,25 @@ export interface components {
         /** @description A page of the caller's bookings. */
         BookingListBody: {
             /**
+             * Format: date-time
              * @description The time up to which this list is complete: it comes from the archive, which follows the sale.
              *     `null` while that is unknown.
              * @example 2026-03-01T18:00:00.000Z
              */
-            as_of?: string | null;
+            as_of: string | null;
             /** @description Newest first. */
             bookings: components["schemas"]["BookingBody"][];
             /**
              * @description The `cursor` of the next page, with older bookings; `null` on the last page.
              * @example MSBib29raW5ncyAx
              */
-            next_cursor?: string | null;
+            next_cursor: string | null;
             /**
              * Format: int32
              * @description This page, from 1; absent if the request had a `cursor`.
              * @example 1
              */
-            page?: number | null;
+            page?: number;
             /**
              * Format: int32
              * @description Most bookings on a page.
@@ -914,6 +1002,11 @@ export interface components {
              */
             total: number;
         };
+        /**
+         * @description The state of a booking.
+         * @enum {string}
+         */
+        BookingStatus: "HOLD" | "CONFIRMING" | "CONFIRMED" | "VOIDED" | "CANCELLED" | "EXPIRED";
         /** @description The caches of this process. */
         CacheStatsBody: {
             /**
@@ -935,6 +1028,11 @@ export interface components {
              */
             total_keys: number;
         };
+        /**
+         * @description Whether confirmed bookings may be cancelled.
+         * @enum {string}
+         */
+        Cancellation: "allowed" | "not_allowed";
         /** @description The status in the format of Cloudflare's waiting room. */
         CfWaitingRoom: {
             inWaitingRoom: boolean;
@@ -985,11 +1083,8 @@ export interface components {
              * @example Waiting room enabled
              */
             message: string;
-            /**
-             * @description `fifo`, `passthrough` or `reject`.
-             * @example fifo
-             */
-            method: string;
+            /** @description `fifo`, `passthrough` or `reject`. */
+            method: components["schemas"]["QueueMethod"];
             /**
              * Format: int32
              * @description Most places opened in any minute; 0: as many as come free.
@@ -1007,29 +1102,26 @@ export interface components {
         };
         /** @description `ok` or the fault, without details of the installation. */
         Checks: {
-            /**
-             * @description The live view: `ok`, `warming` or `stale`.
-             * @example ok
-             */
-            live: string;
-            /**
-             * @description MongoDB.
-             * @example ok
-             */
-            mongodb: string;
+            /** @description The live view: `ok`, `warming` or `stale`. */
+            live: components["schemas"]["CheckStatus"];
+            /** @description MongoDB. */
+            mongodb: components["schemas"]["CheckStatus"];
             /**
              * @description Redis: `ok`, `partial` (nodes of the Cluster do not answer, events on others are sold) or
              *     `unavailable`.
-             * @example ok
              */
-            redis: string;
+            redis: components["schemas"]["CheckStatus"];
             /**
              * @description The background tasks: `ok`, or `failing` from the unexpected end of one until it has run
              *     again for ten seconds.
-             * @example ok
              */
-            tasks: string;
+            tasks: components["schemas"]["CheckStatus"];
         };
+        /**
+         * @description The state of a part of a process.
+         * @enum {string}
+         */
+        CheckStatus: "ok" | "partial" | "unavailable" | "warming" | "stale" | "failing";
         /** @description How a booking is paid. */
         Confirm: {
             /**
@@ -1048,35 +1140,32 @@ export interface components {
         };
         /** @description How many seats are in each state. The numbers are absent if the public gets no exact counts. */
         Counts: {
-            /**
-             * @description `AVAILABLE`, `FEW_LEFT` (a tenth of the seats at most) or `SOLD_OUT`.
-             * @example AVAILABLE
-             */
-            availability: string;
+            /** @description `AVAILABLE`, `FEW_LEFT` (a tenth of the seats at most) or `SOLD_OUT`. */
+            availability: components["schemas"]["Availability"];
             /**
              * Format: int32
              * @description How many are free.
              * @example 497
              */
-            available_seats?: number | null;
+            available_seats?: number;
             /**
              * Format: int32
              * @description How many are blocked.
              * @example 0
              */
-            blocked_seats?: number | null;
+            blocked_seats?: number;
             /**
              * Format: int32
              * @description How many are sold.
              * @example 0
              */
-            booked_seats?: number | null;
+            booked_seats?: number;
             /**
              * Format: int32
              * @description How many are held.
              * @example 3
              */
-            held_seats?: number | null;
+            held_seats?: number;
         };
         /** @description The public state of a draw. */
         Draw: {
@@ -1093,25 +1182,38 @@ export interface components {
              * @example 1
              */
             event_id: number;
-            /** @description When that was. */
-            fixed_at?: string | null;
+            /**
+             * Format: date-time
+             * @description When that was.
+             */
+            fixed_at: string | null;
             /**
              * Format: int64
              * @description How many users are in it: the numbers 1 to this.
              */
-            joiners?: number | null;
+            joiners: number | null;
             /** @description The running hash of their joins, hex. */
-            joins_hash?: string | null;
-            /** @description When users could begin to join. */
+            joins_hash: string | null;
+            /**
+             * Format: date-time
+             * @description When users could begin to join.
+             */
             opened_at: string;
             /** @description The secret, once the draw is fixed, hex. */
-            secret?: string | null;
-            /**
-             * @description `gathering` or `fixed`.
-             * @example fixed
-             */
-            status: string;
+            secret: string | null;
+            /** @description `gathering` or `fixed`. */
+            status: components["schemas"]["DrawStatus"];
         };
+        /**
+         * @description Whether people still join a draw.
+         * @enum {string}
+         */
+        DrawStatus: "gathering" | "fixed";
+        /**
+         * @description Where a booking's state is stored: in Redis, in its replicas as well, or in MongoDB (a majority).
+         * @enum {string}
+         */
+        Durability: "accepted" | "replicated" | "archived";
         /** @description Settings of a waiting room; what is absent stays as it was. */
         EnableRoom: {
             /** @description Not on at once, but by itself when attempts surge, and off again. */
@@ -1132,8 +1234,7 @@ export interface components {
              * @example 100
              */
             max_concurrent?: number | null;
-            /** @description `fifo`, `passthrough` (lets everybody through) or `reject` (lets nobody in). */
-            method?: string | null;
+            method?: components["schemas"]["QueueMethod"] | null;
             /**
              * Format: int32
              * @description Most places opened in any minute; 0: as many as come free.
@@ -1160,14 +1261,14 @@ export interface components {
              */
             surge_per_second?: number | null;
         };
+        /**
+         * @description The code of a problem.
+         * @enum {string}
+         */
+        ErrorCode: "invalid_json" | "invalid_parameter" | "invalid_request" | "identity_conflict" | "webhook_signature_invalid" | "webhook_stale" | "preflight_refused" | "identity_missing" | "identity_untrusted" | "token_invalid" | "token_expired" | "ticket_invalid" | "admin_key_missing" | "payment_declined" | "admin_key_wrong" | "automated_access" | "origin_forbidden" | "host_forbidden" | "waiting_room_required" | "waiting_room_token_invalid" | "waiting_room_closed" | "route_unknown" | "event_unknown" | "booking_unknown" | "draw_unknown" | "webhooks_off" | "method_not_allowed" | "body_timeout" | "seats_unavailable" | "orphan_seats" | "in_flight" | "event_state" | "event_closed" | "event_paused" | "not_on_sale" | "waiting_room_off" | "sold_out" | "user_limit" | "booking_cancelled" | "booking_confirming" | "booking_confirmed" | "cancellation_closed" | "sale_voided" | "attempts_exhausted" | "hold_cap_reached" | "booking_expired" | "event_unloaded" | "body_too_large" | "uri_too_long" | "unsupported_media_type" | "validation_failed" | "seats_unknown" | "section_unknown" | "payment_not_possible" | "amount_mismatch" | "idempotency_key_reused" | "upgrade_required" | "rate_limit_exceeded" | "too_many_connections" | "headers_too_large" | "internal_error" | "service_unavailable" | "outcome_unknown" | "event_not_loaded" | "booking_log_full";
         /** @description An event. */
         EventBody: {
-            /**
-             * @description `AVAILABLE`, `FEW_LEFT` (a tenth of the seats at most) or `SOLD_OUT`; `null` while it is being
-             *     loaded.
-             * @example AVAILABLE
-             */
-            availability?: string | null;
+            availability: components["schemas"]["Availability"] | null;
             /**
              * Format: int32
              * @description How many are free; `null` while it is being loaded, and in lists where its Redis does not
@@ -1176,16 +1277,15 @@ export interface components {
              */
             available_seats?: number | null;
             /**
+             * Format: date-time
              * @description Until when they may; `null` is at any time.
              * @example 2026-05-25T18:00:00.000Z
              */
-            cancel_until?: string | null;
+            cancel_until: string | null;
+            /** @description Whether confirmed bookings may be cancelled: `allowed` or `not_allowed`. */
+            cancellation: components["schemas"]["Cancellation"];
             /**
-             * @description Whether confirmed bookings may be cancelled: `allowed` or `not_allowed`.
-             * @example allowed
-             */
-            cancellation: string;
-            /**
+             * Format: date-time
              * @description When it was created.
              * @example 2026-02-01T12:00:00.000Z
              */
@@ -1235,32 +1335,29 @@ export interface components {
              */
             name: string;
             /**
+             * Format: date-time
              * @description When holds end; `null` is never.
              * @example 2026-06-01T18:00:00.000Z
              */
-            off_sale_at?: string | null;
+            off_sale_at: string | null;
             /**
+             * Format: date-time
              * @description When holds begin; `null` is at once.
              * @example 2026-03-01T18:00:00.000Z
              */
-            on_sale_at?: string | null;
-            /**
-             * @description What happens to named seats that leave a single one alone: `off`, `warn` or `enforce`.
-             * @example off
-             */
-            orphan_rule: string;
+            on_sale_at: string | null;
+            /** @description What happens to named seats that leave a single one alone: `off`, `warn` or `enforce`. */
+            orphan_rule: components["schemas"]["OrphanRule"];
             /** @description Its sections; left out in lists. */
-            sections?: components["schemas"]["SectionBody"][] | null;
+            sections?: components["schemas"]["SectionBody"][];
             /**
+             * Format: date-time
              * @description When the doors open.
              * @example 2026-06-01T18:00:00.000Z
              */
-            starts_at?: string | null;
-            /**
-             * @description `SCHEDULED`, `ON_SALE`, `PAUSED` or `CLOSED`.
-             * @example ON_SALE
-             */
-            status: string;
+            starts_at: string | null;
+            /** @description `SCHEDULED`, `ON_SALE`, `PAUSED` or `CLOSED`. */
+            status: components["schemas"]["EventStatus"];
             /**
              * Format: int32
              * @description How many seats it has.
@@ -1276,36 +1373,39 @@ export interface components {
         /** @description A change to an event; absent fields stay. */
         EventChange: {
             /**
+             * Format: date-time
              * @description Until when they may.
              * @example 2026-05-25T18:00:00Z
              */
             cancel_until?: string | null;
-            /**
-             * @description `allowed` or `not_allowed`: whether confirmed bookings may be cancelled.
-             * @example not_allowed
-             */
-            cancellation?: string | null;
+            cancellation?: components["schemas"]["Cancellation"] | null;
             /** @description What it is about. */
             description?: string | null;
             /** @description What it is called. */
             name?: string | null;
-            /** @description When holds end. Where it is `starts_at`, it moves with that. */
-            off_sale_at?: string | null;
-            /** @description When holds begin. */
-            on_sale_at?: string | null;
-            /** @description When the doors open. */
-            starts_at?: string | null;
             /**
-             * @description `ON_SALE`, `PAUSED` or `CLOSED`.
-             * @example PAUSED
+             * Format: date-time
+             * @description When holds end. Where it is `starts_at`, it moves with that.
              */
-            status?: string | null;
+            off_sale_at?: string | null;
+            /**
+             * Format: date-time
+             * @description When holds begin.
+             */
+            on_sale_at?: string | null;
+            /**
+             * Format: date-time
+             * @description When the doors open.
+             */
+            starts_at?: string | null;
+            status?: components["schemas"]["NewEventStatus"] | null;
             /** @description Where it is. */
             venue?: string | null;
         };
         /** @description A page of events. */
         EventListBody: {
             /**
+             * Format: date-time
              * @description When the events were last read: a moment ago, or before MongoDB became unavailable. Counts of seats
              *     are newer.
              * @example 2026-03-01T18:00:00.000Z
@@ -1317,13 +1417,13 @@ export interface components {
              * @description Send it as `cursor` for the next page; `null` on the last one.
              * @example MSBldmVudHMgMjA
              */
-            next_cursor?: string | null;
+            next_cursor: string | null;
             /**
              * Format: int32
              * @description This page, from 1; absent where `cursor` was sent.
              * @example 1
              */
-            page?: number | null;
+            page?: number;
             /**
              * Format: int32
              * @description Events a page has at most.
@@ -1337,6 +1437,11 @@ export interface components {
              */
             total: number;
         };
+        /**
+         * @description The status of an event's sale.
+         * @enum {string}
+         */
+        EventStatus: "SCHEDULED" | "ON_SALE" | "PAUSED" | "CLOSED";
         /** @description The state of the process. */
         HealthBody: {
             /** @description Each dependency and part. */
@@ -1356,9 +1461,8 @@ export interface components {
             /**
              * @description `ok`, `degraded` (the archive is unavailable, the live view is stale, or a background task is
              *     failing), `warming` (the views of open sales are being built), `unavailable` or `ending`.
-             * @example ok
              */
-            status: string;
+            status: components["schemas"]["HealthStatus"];
             /**
              * Format: int64
              * @description How long it has been running.
@@ -1371,6 +1475,11 @@ export interface components {
              */
             version: string;
         };
+        /**
+         * @description The state of a process.
+         * @enum {string}
+         */
+        HealthStatus: "ok" | "degraded" | "warming" | "unavailable" | "ending";
         /** @description Since this process began. */
         HitStats: {
             /**
@@ -1409,11 +1518,11 @@ export interface components {
             max_price?: number | null;
             /**
              * Format: int32
-             * @description How many seats, 1 to 10, if they are not named.
+             * @description How many seats, 1 to 10 (an admin: 50), if they are not named.
              */
             quantity?: number | null;
             /**
-             * @description 1 to 10 seats, each once; or leave it out and send `quantity`.
+             * @description 1 to 10 seats (an admin: 50), each once; or leave it out and send `quantity`.
              * @example [
              *       210,
              *       211,
@@ -1429,7 +1538,7 @@ export interface components {
         /** @description A place in line. */
         JoinedBody: components["schemas"]["QueueStatusBody"] & {
             /** @description Sent with status requests and with the booking; null where no waiting room is on. */
-            token?: string | null;
+            token: string | null;
         };
         /** @description Cached keys by kind. */
         KeysBreakdown: {
@@ -1517,15 +1626,12 @@ export interface components {
         /** @description An event to create. */
         NewEvent: {
             /**
+             * Format: date-time
              * @description Until when they may; at any time if absent.
              * @example 2026-05-25T18:00:00Z
              */
             cancel_until?: string | null;
-            /**
-             * @description `allowed` or `not_allowed`: whether confirmed bookings may be cancelled; `allowed` if absent.
-             * @example allowed
-             */
-            cancellation?: string | null;
+            cancellation?: components["schemas"]["Cancellation"] | null;
             /**
              * @description ISO 4217 code of its prices.
              * @example EUR
@@ -1557,23 +1663,22 @@ export interface components {
              */
             name: string;
             /**
+             * Format: date-time
              * @description When holds end; held seats can still be paid. At `starts_at` if absent, and never without that.
              * @example 2026-06-01T17:00:00Z
              */
             off_sale_at?: string | null;
             /**
+             * Format: date-time
              * @description When holds begin; at once if absent.
              * @example 2026-03-01T18:00:00Z
              */
             on_sale_at?: string | null;
-            /**
-             * @description `off`, `warn` or `enforce`: what happens to named seats that leave a single one alone.
-             * @example off
-             */
-            orphan_rule?: string | null;
+            orphan_rule?: components["schemas"]["OrphanRule"] | null;
             /** @description Its seats, in order: 1 to 500 sections, at most 1,000,000 seats. */
             sections: components["schemas"]["NewSection"][];
             /**
+             * Format: date-time
              * @description When the doors open.
              * @example 2026-06-01T18:00:00Z
              */
@@ -1584,6 +1689,11 @@ export interface components {
              */
             venue?: string | null;
         };
+        /**
+         * @description A status that an operator can set.
+         * @enum {string}
+         */
+        NewEventStatus: "ON_SALE" | "PAUSED" | "CLOSED";
         /** @description A row to create. */
         NewRow: {
             /**
@@ -1619,18 +1729,64 @@ export interface components {
             /** @description Rows of numbered seats, front to back. */
             rows?: components["schemas"]["NewRow"][] | null;
         };
-        /** @description An error. */
+        /**
+         * @description What happens to named seats that leave a single one alone.
+         * @enum {string}
+         */
+        OrphanRule: "off" | "warn" | "enforce";
+        /** @description An error. Compare `error`, show `detail`. Members after `trace_id` belong to certain codes. */
         Problem: {
+            /**
+             * @description `seats_unavailable`, where the request had `alternatives`: groups of free seats near the requested
+             *     ones.
+             */
+            alternatives?: number[][];
+            /**
+             * Format: date-time
+             * @description `cancellation_closed`: until when the booking could be cancelled; null: at no time.
+             */
+            cancel_until?: string | null;
             /**
              * @description What is wrong with this request and how to mend it.
              * @example Seats 210, 211, 212 are not available
              */
             detail: string;
+            /** @description The code to compare. */
+            error: components["schemas"]["ErrorCode"];
+            /** @description `validation_failed`, `amount_mismatch`: the field that is wrong. */
+            field?: string;
+            /** @description `preflight_refused`: the headers that are not allowed. */
+            headers?: string[];
             /**
-             * @description The code to compare.
-             * @example seats_unavailable
+             * Format: date-time
+             * @description `hold_cap_reached`: until when the hold lasts.
              */
-            error: string;
+            hold_expires_at?: string;
+            /**
+             * Format: int32
+             * @description `user_limit`: how many one user may have.
+             */
+            max_seats_per_user?: number;
+            /**
+             * Format: date-time
+             * @description `not_on_sale`: when the sale begins.
+             */
+            on_sale_at?: string;
+            /** @description `invalid_parameter`: the parameter or header that is wrong. */
+            parameter?: string;
+            /** @description `waiting_room_token_invalid`: why. */
+            reason?: components["schemas"]["AdmissionFault"];
+            /** @description `rate_limit_exceeded`: the rule that refuses. */
+            rule?: string;
+            /** @description `seats_unavailable`: the state of each requested seat. `orphan_seats`, `seats_unknown`: those seats. */
+            seats?: components["schemas"]["ProblemSeats"];
+            /**
+             * Format: int32
+             * @description `user_limit`: how many seats of the event the user has.
+             */
+            seats_held?: number;
+            /** @description `host_forbidden`, `origin_forbidden`, `preflight_refused`: the server's setting that decides. */
+            setting?: string;
             /**
              * Format: int32
              * @description The HTTP status.
@@ -1643,6 +1799,11 @@ export interface components {
              */
             title: string;
             /**
+             * Format: int64
+             * @description `amount_mismatch`: the booking's amount, in the currency's minor unit.
+             */
+            total_amount?: number;
+            /**
              * @description Names this request in our logs; also in `X-Trace-Id`.
              * @example 4bf92f3577b34da6a3ce929d0e0e4736
              */
@@ -1653,6 +1814,19 @@ export interface components {
              */
             type: string;
         };
+        /** @description The state of a requested seat. */
+        ProblemSeat: {
+            /**
+             * Format: int32
+             * @description The seat.
+             * @example 210
+             */
+            id: number;
+            /** @description Its state. */
+            status: components["schemas"]["SeatStatus"];
+        };
+        /** @description Seats in a problem: with their states, or their numbers alone. */
+        ProblemSeats: components["schemas"]["ProblemSeat"][] | number[];
         /** @description A message from a WebSocket client. Unknown fields are ignored. */
         PushCommand: {
             /** @description The token from joining the room. */
@@ -1674,18 +1848,18 @@ export interface components {
              * Format: int64
              * @description The seats' generation; null while the server has no seat map yet.
              */
-            generation?: number | null;
+            generation: number | null;
             /** @description For people. */
             message: string;
             /** @description The value of `since` with which to resume from there. */
-            resume?: string | null;
+            resume?: string;
             /** @enum {string} */
             type: "connected";
             /**
              * Format: int64
              * @description The seats' version; null likewise.
              */
-            version?: number | null;
+            version: number | null;
         } | {
             /** @description Base64 of a format byte and then one byte per seat, from seat 1 on. */
             bytes: string;
@@ -1720,7 +1894,7 @@ export interface components {
              */
             generation: number;
             /** @description In the last message of a version: the value of `since` with which to resume from here. */
-            resume?: string | null;
+            resume?: string;
             /** @description The seats, ascending. */
             seat_ids: number[];
             /**
@@ -1729,8 +1903,11 @@ export interface components {
              */
             since: number;
             /** @description Their current state. */
-            status: string;
-            /** @description An upper bound of the time of the last change. */
+            status: components["schemas"]["SeatStatus"];
+            /**
+             * Format: date-time
+             * @description An upper bound of the time of the last change.
+             */
             timestamp: string;
             /** @enum {string} */
             type: "seat_update";
@@ -1746,7 +1923,7 @@ export interface components {
              */
             event_id: number;
             /** @description The client's version, `generation-version`; null if it had none. */
-            from?: string | null;
+            from: string | null;
             /** @description For people. */
             message: string;
             /** @description The version that it needs at least. */
@@ -1765,7 +1942,10 @@ export interface components {
             message: string;
             /** @description Its seats, ascending. */
             seat_ids: number[];
-            /** @description When they became free. */
+            /**
+             * Format: date-time
+             * @description When they became free.
+             */
             timestamp: string;
             /** @enum {string} */
             type: "booking_expired";
@@ -1813,7 +1993,10 @@ export interface components {
              * @description How many have joined.
              */
             joined: number;
-            /** @description When the sale is scheduled to begin. */
+            /**
+             * Format: date-time
+             * @description When the sale is scheduled to begin.
+             */
             on_sale_at: string;
             /**
              * Format: int64
@@ -1830,7 +2013,10 @@ export interface components {
             event_id: number;
             /** @description For people. */
             message: string;
-            /** @description When the session ends. */
+            /**
+             * Format: date-time
+             * @description When the session ends.
+             */
             session_expires_at: string;
             /** @description The token to send as `X-Waiting-Room-Token`. */
             token: string;
@@ -1867,7 +2053,10 @@ export interface components {
             /** @enum {string} */
             type: "waiting_room_off";
         } | {
-            /** @description The server's time. */
+            /**
+             * Format: date-time
+             * @description The server's time.
+             */
             timestamp: string;
             /** @enum {string} */
             type: "pong";
@@ -1875,38 +2064,50 @@ export interface components {
             /** @description What is wrong and how to fix it. */
             detail: string;
             /** @description The error code, as in the table of errors. */
-            error: string;
+            error: components["schemas"]["ErrorCode"];
             /** @enum {string} */
             type: "error";
         };
+        /**
+         * @description How a waiting room admits: in order, everybody, or nobody.
+         * @enum {string}
+         */
+        QueueMethod: "fifo" | "passthrough" | "reject";
+        /**
+         * @description A place in the waiting room: `gathering` is before a draw, with `open` nobody has to wait.
+         * @enum {string}
+         */
+        QueueStatus: "queued" | "gathering" | "admitted" | "open" | "sold_out" | "closed";
         /** @description A position in the waiting room. */
         QueueStatusBody: {
             /** @description Whether its owner may book. */
             admitted: boolean;
-            cfWaitingRoom?: components["schemas"]["CfWaitingRoom"] | null;
+            /** @description The status for clients of Cloudflare's waiting room. */
+            cfWaitingRoom?: components["schemas"]["CfWaitingRoom"];
             /**
              * Format: int64
              * @description Estimate of how long that takes; null where there is none, and with `sold_out` and `closed`.
              * @example 60
              */
-            estimated_wait_seconds?: number | null;
+            estimated_wait_seconds: number | null;
             /**
              * @description The status for people to read.
              * @example You are number 120 in line
              */
             message: string;
             /**
+             * Format: date-time
              * @description When the sale begins, and the draw is made; with a session, when a postponed sale continues. Only
              *     before that.
              * @example 2026-03-01T18:00:00.000Z
              */
-            on_sale_at?: string | null;
+            on_sale_at?: string;
             /**
              * Format: int64
              * @description Places to be served before this one; 0 once it was, null before the draw and after the sale.
              * @example 120
              */
-            position?: number | null;
+            position: number | null;
             /**
              * Format: int64
              * @description When to repeat the status request.
@@ -1917,13 +2118,12 @@ export interface components {
              * Format: int64
              * @description What is left of the session, seconds; only during one.
              */
-            session_seconds_left?: number | null;
+            session_seconds_left?: number;
             /**
              * @description `queued`, `gathering` (before the draw), `admitted`, `open` (nobody has to wait), `sold_out` or
              *     `closed` (the sale has ended).
-             * @example queued
              */
-            status: string;
+            status: components["schemas"]["QueueStatus"];
         };
         /** @description A receipt. The same booking always has the same bytes. */
         Receipt: {
@@ -1945,6 +2145,7 @@ export interface components {
              */
             currency: string;
             /**
+             * Format: date-time
              * @description When it was paid.
              * @example 2026-03-01T18:02:00.000Z
              */
@@ -1964,6 +2165,11 @@ export interface components {
              */
             seats: string[];
         };
+        /**
+         * @description The outcome of a sale.
+         * @enum {string}
+         */
+        SaleOutcome: "CONFIRMED" | "CANCELLED" | "VOIDED";
         /** @description A seat and its state. */
         SeatBody: {
             /**
@@ -1982,7 +2188,7 @@ export interface components {
              * @description Its row; `null` in general admission.
              * @example H
              */
-            row_number?: string | null;
+            row_number: string | null;
             /**
              * @description The label for display.
              * @example H-12
@@ -1999,25 +2205,19 @@ export interface components {
              * @example Stalls
              */
             section: string;
-            /**
-             * @description `AVAILABLE`, `HOLD`, `BOOKED` or `BLOCKED`.
-             * @example AVAILABLE
-             */
-            status: string;
+            /** @description `AVAILABLE`, `HOLD`, `BOOKED` or `BLOCKED`. */
+            status: components["schemas"]["SeatStatus"];
         };
         /** @description A seat map. */
         SeatMapBody: {
-            /**
-             * @description `AVAILABLE`, `FEW_LEFT` (a tenth of the seats at most) or `SOLD_OUT`.
-             * @example AVAILABLE
-             */
-            availability: string;
+            /** @description `AVAILABLE`, `FEW_LEFT` (a tenth of the seats at most) or `SOLD_OUT`. */
+            availability: components["schemas"]["Availability"];
             /**
              * Format: int32
              * @description How many of them are free; absent if the public gets no exact counts.
              * @example 989
              */
-            available_seats?: number | null;
+            available_seats?: number;
             /**
              * Format: int32
              * @description The event.
@@ -2053,6 +2253,11 @@ export interface components {
              */
             version: number;
         };
+        /**
+         * @description The state of a seat.
+         * @enum {string}
+         */
+        SeatStatus: "AVAILABLE" | "HOLD" | "BOOKED" | "BLOCKED";
         /** @description A section of an event. */
         SectionBody: {
             /**
@@ -2134,11 +2339,7 @@ export interface components {
              * @example 100
              */
             max_concurrent: number;
-            /**
-             * @description `fifo`, `passthrough` or `reject`; null while it is off.
-             * @example fifo
-             */
-            method?: string | null;
+            method: components["schemas"]["QueueMethod"] | null;
             /**
              * Format: int64
              * @description Users who wait, those included who were served and have not claimed yet.
@@ -2158,14 +2359,36 @@ export interface components {
              */
             slots_available: number;
         };
+        /** @description A ticket for one socket. */
+        TicketBody: {
+            /**
+             * Format: date-time
+             * @description When it expires.
+             * @example 2026-03-01T18:00:30.000Z
+             */
+            expires_at: string;
+            /**
+             * Format: int64
+             * @description How long that is.
+             * @example 30
+             */
+            expires_in_seconds: number;
+            /**
+             * @description Sent as `?ticket=` when the socket or stream is opened, once.
+             * @example t1.main.bm90IGEgdGlja2V0.c2lnbmF0dXJl
+             */
+            ticket: string;
+        };
         /** @description The result of a webhook. */
         WebhookBody: {
-            /**
-             * @description `handled`; `duplicate`: it was handled before; `ignored`: it concerns no booking.
-             * @example handled
-             */
-            result: string;
+            /** @description `handled`; `duplicate`: it was handled before; `ignored`: it concerns no booking. */
+            result: components["schemas"]["WebhookResult"];
         };
+        /**
+         * @description What became of a webhook.
+         * @enum {string}
+         */
+        WebhookResult: "handled" | "duplicate" | "ignored";
     };
     responses: never;
     parameters: never;
@@ -2175,7 +2398,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    index: {
+    get_front_page: {
         parameters: {
             query?: never;
             header?: never;
@@ -2193,9 +2416,136 @@ export interface operations {
                     "text/html": string;
                 };
             };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
         };
     };
-    list: {
+    list_bookings: {
         parameters: {
             query?: {
                 /** @description `next_cursor` of the previous page: no booking is repeated or left out */
@@ -2206,8 +2556,11 @@ export interface operations {
                 page_size?: number;
             };
             header?: {
-                /** @description The user; or `?user_id=`; with tokens: `Authorization: Bearer` */
-                "X-User-Id"?: string | null;
+                /**
+                 * @description The user, where a trusted source names it; or `?user_id=`
+                 * @example ann
+                 */
+                "X-User-Id"?: string;
             };
             path?: never;
             cookie?: never;
@@ -2226,6 +2579,8 @@ export interface operations {
             /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2236,34 +2591,174 @@ export interface operations {
                      *       "status": 400,
                      *       "detail": "A parameter is wrong",
                      *       "error": "invalid_parameter",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
                 };
             };
-            /** @description `identity_missing`: No user is named */
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired; `identity_missing`: No user is named */
             401: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:identity_missing",
-                     *       "title": "No user is named",
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
                      *       "status": 401,
-                     *       "detail": "No user is named",
-                     *       "error": "identity_missing",
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired" | "identity_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed; `admin_key_wrong`: Not an admin key; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access" | "admin_key_wrong" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
                 };
             };
             /** @description `service_unavailable`: Not available at the moment */
             503: {
                 headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2277,12 +2772,15 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
                 };
             };
         };
     };
-    hold: {
+    hold_seats: {
         parameters: {
             query?: {
                 /** @description How many groups of free seats a refusal lists, 0 to 20; 0 if absent */
@@ -2290,17 +2788,29 @@ export interface operations {
             };
             header?: {
                 /** @description An idempotency key */
-                "Idempotency-Key"?: string | null;
-                /** @description The user; or `?user_id=`; with tokens: `Authorization: Bearer` */
-                "X-User-Id"?: string | null;
+                "Idempotency-Key"?: string;
+                /**
+                 * @description The user, where a trusted source names it; or `?user_id=`
+                 * @example ann
+                 */
+                "X-User-Id"?: string;
                 /** @description The admission token, if the event's waiting room is on */
-                "X-Waiting-Room-Token"?: string | null;
+                "X-Waiting-Room-Token"?: string;
             };
             path?: never;
             cookie?: never;
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "event_id": 1,
+                 *       "seat_ids": [
+                 *         17,
+                 *         18
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["Hold"];
             };
         };
@@ -2308,53 +2818,68 @@ export interface operations {
             /** @description The seats are held */
             201: {
                 headers: {
+                    /** @description `true`: the booking existed already */
+                    "Idempotent-Replayed"?: boolean;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["BookingBody"];
                 };
             };
-            /** @description `invalid_json`: The body is not JSON; `invalid_parameter`: A parameter is wrong; `invalid_request`: The request is malformed; `identity_conflict`: Two different users are named */
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named; `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:invalid_json",
-                     *       "title": "The body is not JSON",
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
                      *       "status": 400,
-                     *       "detail": "The body is not JSON",
-                     *       "error": "invalid_json",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict" | "invalid_json" | "invalid_request";
+                    };
                 };
             };
-            /** @description `identity_missing`: No user is named */
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired; `identity_missing`: No user is named */
             401: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:identity_missing",
-                     *       "title": "No user is named",
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
                      *       "status": 401,
-                     *       "detail": "No user is named",
-                     *       "error": "identity_missing",
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired" | "identity_missing";
+                    };
                 };
             };
-            /** @description `waiting_room_required`: The waiting room is on; `waiting_room_token_invalid`: The admission token is not valid; `waiting_room_closed`: The waiting room lets nobody in */
+            /** @description `waiting_room_required`: The waiting room is on; `waiting_room_token_invalid`: The admission token is not valid; `waiting_room_closed`: The waiting room lets nobody in; `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed; `admin_key_wrong`: Not an admin key; `origin_forbidden`: Not for pages of this site */
             403: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2368,12 +2893,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "waiting_room_required" | "waiting_room_token_invalid" | "waiting_room_closed" | "host_forbidden" | "automated_access" | "admin_key_wrong" | "origin_forbidden";
+                    };
                 };
             };
             /** @description `event_unknown`: No such event */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2387,12 +2917,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
                 };
             };
             /** @description `body_timeout`: The body took too long */
             408: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2406,12 +2941,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_timeout";
+                    };
                 };
             };
             /** @description `seats_unavailable`: Seats are not available; `orphan_seats`: A single seat would be left alone; `in_flight`: Operation in progress; `event_closed`: The sale has ended; `event_paused`: The sale is paused; `not_on_sale`: The sale has not begun; `user_limit`: Too many seats for one user */
             409: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2422,15 +2962,40 @@ export interface operations {
                      *       "status": 409,
                      *       "detail": "Seats are not available",
                      *       "error": "seats_unavailable",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "seats": [
+                     *         {
+                     *           "id": 210,
+                     *           "status": "BOOKED"
+                     *         },
+                     *         {
+                     *           "id": 211,
+                     *           "status": "AVAILABLE"
+                     *         }
+                     *       ],
+                     *       "alternatives": [
+                     *         [
+                     *           213,
+                     *           214
+                     *         ],
+                     *         [
+                     *           208,
+                     *           209
+                     *         ]
+                     *       ]
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "seats_unavailable" | "orphan_seats" | "in_flight" | "event_closed" | "event_paused" | "not_on_sale" | "user_limit";
+                    };
                 };
             };
             /** @description `body_too_large`: The body is too large */
             413: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2444,12 +3009,41 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
                 };
             };
             /** @description `unsupported_media_type`: The body is not sent as JSON */
             415: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2463,12 +3057,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "unsupported_media_type";
+                    };
                 };
             };
             /** @description `validation_failed`: A field is wrong; `seats_unknown`: The event has no such seats; `section_unknown`: The event has no such section; `idempotency_key_reused`: The idempotency key was used before */
             422: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2479,42 +3078,137 @@ export interface operations {
                      *       "status": 422,
                      *       "detail": "A field is wrong",
                      *       "error": "validation_failed",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "field": "seat_ids"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "validation_failed" | "seats_unknown" | "section_unknown" | "idempotency_key_reused";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded; `booking_log_full`: The archive is behind */
-            503: {
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
                 headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded; `booking_log_full`: The archive is behind; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "event_not_loaded" | "booking_log_full" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    get: {
+    get_booking: {
         parameters: {
             query?: never;
             header?: {
-                /** @description The user; or `?user_id=`; with tokens: `Authorization: Bearer` */
-                "X-User-Id"?: string | null;
+                /**
+                 * @description The user, where a trusted source names it; or `?user_id=`
+                 * @example ann
+                 */
+                "X-User-Id"?: string;
             };
             path: {
-                /** @description The booking */
+                /**
+                 * @description The booking
+                 * @example 019b3c5e-0a4c-8f00-8000-000040e1f2a3
+                 */
                 booking_id: string;
             };
             cookie?: never;
@@ -2533,6 +3227,8 @@ export interface operations {
             /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2543,34 +3239,70 @@ export interface operations {
                      *       "status": 400,
                      *       "detail": "A parameter is wrong",
                      *       "error": "invalid_parameter",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
                 };
             };
-            /** @description `identity_missing`: No user is named */
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired; `identity_missing`: No user is named */
             401: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:identity_missing",
-                     *       "title": "No user is named",
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
                      *       "status": 401,
-                     *       "detail": "No user is named",
-                     *       "error": "identity_missing",
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired" | "identity_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed; `admin_key_wrong`: Not an admin key; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access" | "admin_key_wrong" | "origin_forbidden";
+                    };
                 };
             };
             /** @description `booking_unknown`: No such booking */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2584,39 +3316,157 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "booking_unknown";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `event_not_loaded`: The event is being loaded */
-            503: {
+            /** @description `uri_too_long`: The address is too long */
+            414: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `event_not_loaded`: The event is being loaded; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:event_not_loaded",
+                     *       "title": "The event is being loaded",
+                     *       "status": 503,
+                     *       "detail": "The event is being loaded",
+                     *       "error": "event_not_loaded",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_not_loaded" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    delete: {
+    delete_booking: {
         parameters: {
             query?: never;
             header?: {
-                /** @description The user; or `?user_id=`; with tokens: `Authorization: Bearer` */
-                "X-User-Id"?: string | null;
+                /**
+                 * @description The user, where a trusted source names it; or `?user_id=`
+                 * @example ann
+                 */
+                "X-User-Id"?: string;
             };
             path: {
-                /** @description The booking */
+                /**
+                 * @description The booking
+                 * @example 019b3c5e-0a4c-8f00-8000-000040e1f2a3
+                 */
                 booking_id: string;
             };
             cookie?: never;
@@ -2635,53 +3485,93 @@ export interface operations {
             /** @description The archive has not confirmed yet */
             202: {
                 headers: {
+                    /** @description Seconds after which to look again */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["BookingBody"];
                 };
             };
-            /** @description `invalid_json`: The body is not JSON; `invalid_parameter`: A parameter is wrong; `invalid_request`: The request is malformed; `identity_conflict`: Two different users are named */
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named; `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:invalid_json",
-                     *       "title": "The body is not JSON",
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
                      *       "status": 400,
-                     *       "detail": "The body is not JSON",
-                     *       "error": "invalid_json",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict" | "invalid_json" | "invalid_request";
+                    };
                 };
             };
-            /** @description `identity_missing`: No user is named */
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired; `identity_missing`: No user is named */
             401: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:identity_missing",
-                     *       "title": "No user is named",
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
                      *       "status": 401,
-                     *       "detail": "No user is named",
-                     *       "error": "identity_missing",
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired" | "identity_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed; `admin_key_wrong`: Not an admin key; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access" | "admin_key_wrong" | "origin_forbidden";
+                    };
                 };
             };
             /** @description `booking_unknown`: No such booking */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2695,12 +3585,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "booking_unknown";
+                    };
                 };
             };
             /** @description `body_timeout`: The body took too long */
             408: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2714,12 +3609,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_timeout";
+                    };
                 };
             };
-            /** @description `in_flight`: Operation in progress; `booking_cancelled`: The booking is cancelled; `booking_confirming`: The booking is being confirmed; `booking_confirmed`: The booking is confirmed; `sale_voided`: The sale was voided; `hold_cap_reached`: The hold cannot last longer */
+            /** @description `in_flight`: Operation in progress; `booking_cancelled`: The booking is cancelled; `booking_confirming`: The booking is being confirmed; `booking_confirmed`: The booking is confirmed; `cancellation_closed`: Confirmed bookings cannot be cancelled; `event_closed`: The sale has ended; `sale_voided`: The sale was voided; `hold_cap_reached`: The hold cannot last longer */
             409: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2733,12 +3633,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "in_flight" | "booking_cancelled" | "booking_confirming" | "booking_confirmed" | "cancellation_closed" | "event_closed" | "sale_voided" | "hold_cap_reached";
+                    };
                 };
             };
             /** @description `booking_expired`: The booking has expired */
             410: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2752,12 +3657,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "booking_expired";
+                    };
                 };
             };
             /** @description `body_too_large`: The body is too large */
             413: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2771,12 +3681,41 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
                 };
             };
             /** @description `unsupported_media_type`: The body is not sent as JSON */
             415: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2790,39 +3729,158 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "unsupported_media_type";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded; `booking_log_full`: The archive is behind */
-            503: {
+            /** @description `validation_failed`: A field is wrong */
+            422: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:validation_failed",
+                     *       "title": "A field is wrong",
+                     *       "status": 422,
+                     *       "detail": "A field is wrong",
+                     *       "error": "validation_failed",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "field": "seat_ids"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "validation_failed";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded; `booking_log_full`: The archive is behind; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "event_not_loaded" | "booking_log_full" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    cancel: {
+    cancel_booking: {
         parameters: {
             query?: never;
             header?: {
-                /** @description The user; or `?user_id=`; with tokens: `Authorization: Bearer` */
-                "X-User-Id"?: string | null;
+                /**
+                 * @description The user, where a trusted source names it; or `?user_id=`
+                 * @example ann
+                 */
+                "X-User-Id"?: string;
             };
             path: {
-                /** @description The booking */
+                /**
+                 * @description The booking
+                 * @example 019b3c5e-0a4c-8f00-8000-000040e1f2a3
+                 */
                 booking_id: string;
             };
             cookie?: never;
@@ -2841,53 +3899,93 @@ export interface operations {
             /** @description The archive has not confirmed yet */
             202: {
                 headers: {
+                    /** @description Seconds after which to look again */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["BookingBody"];
                 };
             };
-            /** @description `invalid_json`: The body is not JSON; `invalid_parameter`: A parameter is wrong; `invalid_request`: The request is malformed; `identity_conflict`: Two different users are named */
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named; `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:invalid_json",
-                     *       "title": "The body is not JSON",
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
                      *       "status": 400,
-                     *       "detail": "The body is not JSON",
-                     *       "error": "invalid_json",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict" | "invalid_json" | "invalid_request";
+                    };
                 };
             };
-            /** @description `identity_missing`: No user is named */
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired; `identity_missing`: No user is named */
             401: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:identity_missing",
-                     *       "title": "No user is named",
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
                      *       "status": 401,
-                     *       "detail": "No user is named",
-                     *       "error": "identity_missing",
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired" | "identity_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed; `admin_key_wrong`: Not an admin key; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access" | "admin_key_wrong" | "origin_forbidden";
+                    };
                 };
             };
             /** @description `booking_unknown`: No such booking */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2901,12 +3999,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "booking_unknown";
+                    };
                 };
             };
             /** @description `body_timeout`: The body took too long */
             408: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2920,12 +4023,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_timeout";
+                    };
                 };
             };
-            /** @description `in_flight`: Operation in progress; `booking_cancelled`: The booking is cancelled; `booking_confirming`: The booking is being confirmed; `booking_confirmed`: The booking is confirmed; `sale_voided`: The sale was voided; `hold_cap_reached`: The hold cannot last longer */
+            /** @description `in_flight`: Operation in progress; `booking_cancelled`: The booking is cancelled; `booking_confirming`: The booking is being confirmed; `booking_confirmed`: The booking is confirmed; `cancellation_closed`: Confirmed bookings cannot be cancelled; `event_closed`: The sale has ended; `sale_voided`: The sale was voided; `hold_cap_reached`: The hold cannot last longer */
             409: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2939,12 +4047,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "in_flight" | "booking_cancelled" | "booking_confirming" | "booking_confirmed" | "cancellation_closed" | "event_closed" | "sale_voided" | "hold_cap_reached";
+                    };
                 };
             };
             /** @description `booking_expired`: The booking has expired */
             410: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2958,12 +4071,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "booking_expired";
+                    };
                 };
             };
             /** @description `body_too_large`: The body is too large */
             413: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2977,12 +4095,41 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
                 };
             };
             /** @description `unsupported_media_type`: The body is not sent as JSON */
             415: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -2996,47 +4143,171 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "unsupported_media_type";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded; `booking_log_full`: The archive is behind */
-            503: {
+            /** @description `validation_failed`: A field is wrong */
+            422: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:validation_failed",
+                     *       "title": "A field is wrong",
+                     *       "status": 422,
+                     *       "detail": "A field is wrong",
+                     *       "error": "validation_failed",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "field": "seat_ids"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "validation_failed";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded; `booking_log_full`: The archive is behind; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "event_not_loaded" | "booking_log_full" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    confirm: {
+    confirm_booking: {
         parameters: {
             query?: never;
             header?: {
                 /** @description An idempotency key */
-                "Idempotency-Key"?: string | null;
-                /** @description The user; or `?user_id=`; with tokens: `Authorization: Bearer` */
-                "X-User-Id"?: string | null;
+                "Idempotency-Key"?: string;
+                /**
+                 * @description The user, where a trusted source names it; or `?user_id=`
+                 * @example ann
+                 */
+                "X-User-Id"?: string;
             };
             path: {
-                /** @description The booking */
+                /**
+                 * @description The booking
+                 * @example 019b3c5e-0a4c-8f00-8000-000040e1f2a3
+                 */
                 booking_id: string;
             };
             cookie?: never;
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "payment_method": "card_ok"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Confirm"] | null;
             };
         };
@@ -3044,6 +4315,8 @@ export interface operations {
             /** @description Sold, with its receipt */
             200: {
                 headers: {
+                    /** @description `true`: it was sold already */
+                    "Idempotent-Replayed"?: boolean;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3053,53 +4326,68 @@ export interface operations {
             /** @description Paid; the archive has not confirmed yet */
             202: {
                 headers: {
+                    /** @description Seconds after which to look again */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["BookingBody"];
                 };
             };
-            /** @description `invalid_json`: The body is not JSON; `invalid_parameter`: A parameter is wrong; `invalid_request`: The request is malformed; `identity_conflict`: Two different users are named */
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named; `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:invalid_json",
-                     *       "title": "The body is not JSON",
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
                      *       "status": 400,
-                     *       "detail": "The body is not JSON",
-                     *       "error": "invalid_json",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict" | "invalid_json" | "invalid_request";
+                    };
                 };
             };
-            /** @description `identity_missing`: No user is named */
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired; `identity_missing`: No user is named */
             401: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:identity_missing",
-                     *       "title": "No user is named",
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
                      *       "status": 401,
-                     *       "detail": "No user is named",
-                     *       "error": "identity_missing",
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired" | "identity_missing";
+                    };
                 };
             };
             /** @description `payment_declined`: The payment was declined */
             402: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3113,12 +4401,42 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "payment_declined";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed; `admin_key_wrong`: Not an admin key; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access" | "admin_key_wrong" | "origin_forbidden";
+                    };
                 };
             };
             /** @description `booking_unknown`: No such booking */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3132,12 +4450,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "booking_unknown";
+                    };
                 };
             };
             /** @description `body_timeout`: The body took too long */
             408: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3151,12 +4474,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_timeout";
+                    };
                 };
             };
             /** @description `in_flight`: Operation in progress; `booking_cancelled`: The booking is cancelled; `sale_voided`: The sale was voided; `attempts_exhausted`: Too many payment attempts */
             409: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3170,12 +4498,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "in_flight" | "booking_cancelled" | "sale_voided" | "attempts_exhausted";
+                    };
                 };
             };
             /** @description `booking_expired`: The booking has expired */
             410: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3189,12 +4522,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "booking_expired";
+                    };
                 };
             };
             /** @description `body_too_large`: The body is too large */
             413: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3208,12 +4546,41 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
                 };
             };
             /** @description `unsupported_media_type`: The body is not sent as JSON */
             415: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3227,12 +4594,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "unsupported_media_type";
+                    };
                 };
             };
             /** @description `validation_failed`: A field is wrong; `payment_not_possible`: The payment is not possible; `amount_mismatch`: Not the booking's amount; `idempotency_key_reused`: The idempotency key was used before */
             422: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3243,44 +4615,139 @@ export interface operations {
                      *       "status": 422,
                      *       "detail": "A field is wrong",
                      *       "error": "validation_failed",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "field": "seat_ids"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "validation_failed" | "payment_not_possible" | "amount_mismatch" | "idempotency_key_reused";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded */
-            503: {
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
                 headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "event_not_loaded" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    extend: {
+    extend_booking: {
         parameters: {
             query?: never;
             header?: {
                 /** @description An idempotency key */
-                "Idempotency-Key"?: string | null;
-                /** @description The user; or `?user_id=`; with tokens: `Authorization: Bearer` */
-                "X-User-Id"?: string | null;
+                "Idempotency-Key"?: string;
+                /**
+                 * @description The user, where a trusted source names it; or `?user_id=`
+                 * @example ann
+                 */
+                "X-User-Id"?: string;
             };
             path: {
-                /** @description The booking */
+                /**
+                 * @description The booking
+                 * @example 019b3c5e-0a4c-8f00-8000-000040e1f2a3
+                 */
                 booking_id: string;
             };
             cookie?: never;
@@ -3296,47 +4763,85 @@ export interface operations {
                     "application/json": components["schemas"]["BookingBody"];
                 };
             };
-            /** @description `invalid_json`: The body is not JSON; `invalid_parameter`: A parameter is wrong; `invalid_request`: The request is malformed; `identity_conflict`: Two different users are named */
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named; `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:invalid_json",
-                     *       "title": "The body is not JSON",
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
                      *       "status": 400,
-                     *       "detail": "The body is not JSON",
-                     *       "error": "invalid_json",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict" | "invalid_json" | "invalid_request";
+                    };
                 };
             };
-            /** @description `identity_missing`: No user is named */
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired; `identity_missing`: No user is named */
             401: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:identity_missing",
-                     *       "title": "No user is named",
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
                      *       "status": 401,
-                     *       "detail": "No user is named",
-                     *       "error": "identity_missing",
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired" | "identity_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed; `admin_key_wrong`: Not an admin key; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access" | "admin_key_wrong" | "origin_forbidden";
+                    };
                 };
             };
             /** @description `booking_unknown`: No such booking */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3350,12 +4855,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "booking_unknown";
+                    };
                 };
             };
             /** @description `body_timeout`: The body took too long */
             408: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3369,12 +4879,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_timeout";
+                    };
                 };
             };
-            /** @description `in_flight`: Operation in progress; `booking_cancelled`: The booking is cancelled; `booking_confirming`: The booking is being confirmed; `booking_confirmed`: The booking is confirmed; `sale_voided`: The sale was voided; `hold_cap_reached`: The hold cannot last longer */
+            /** @description `in_flight`: Operation in progress; `booking_cancelled`: The booking is cancelled; `booking_confirming`: The booking is being confirmed; `booking_confirmed`: The booking is confirmed; `cancellation_closed`: Confirmed bookings cannot be cancelled; `event_closed`: The sale has ended; `sale_voided`: The sale was voided; `hold_cap_reached`: The hold cannot last longer */
             409: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3388,12 +4903,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "in_flight" | "booking_cancelled" | "booking_confirming" | "booking_confirmed" | "cancellation_closed" | "event_closed" | "sale_voided" | "hold_cap_reached";
+                    };
                 };
             };
             /** @description `booking_expired`: The booking has expired */
             410: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3407,12 +4927,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "booking_expired";
+                    };
                 };
             };
             /** @description `body_too_large`: The body is too large */
             413: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3426,12 +4951,41 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
                 };
             };
             /** @description `unsupported_media_type`: The body is not sent as JSON */
             415: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3445,47 +4999,171 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "unsupported_media_type";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded; `booking_log_full`: The archive is behind */
-            503: {
+            /** @description `validation_failed`: A field is wrong */
+            422: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:validation_failed",
+                     *       "title": "A field is wrong",
+                     *       "status": 422,
+                     *       "detail": "A field is wrong",
+                     *       "error": "validation_failed",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "field": "seat_ids"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "validation_failed";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded; `booking_log_full`: The archive is behind; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "event_not_loaded" | "booking_log_full" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    pay_alias: {
+    pay_booking: {
         parameters: {
             query?: never;
             header?: {
                 /** @description An idempotency key */
-                "Idempotency-Key"?: string | null;
-                /** @description The user; or `?user_id=`; with tokens: `Authorization: Bearer` */
-                "X-User-Id"?: string | null;
+                "Idempotency-Key"?: string;
+                /**
+                 * @description The user, where a trusted source names it; or `?user_id=`
+                 * @example ann
+                 */
+                "X-User-Id"?: string;
             };
             path: {
-                /** @description The booking */
+                /**
+                 * @description The booking
+                 * @example 019b3c5e-0a4c-8f00-8000-000040e1f2a3
+                 */
                 booking_id: string;
             };
             cookie?: never;
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "payment_method": "card_ok"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Confirm"] | null;
             };
         };
@@ -3493,6 +5171,8 @@ export interface operations {
             /** @description Sold, with its receipt */
             200: {
                 headers: {
+                    /** @description `true`: it was sold already */
+                    "Idempotent-Replayed"?: boolean;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3502,53 +5182,68 @@ export interface operations {
             /** @description Paid; the archive has not confirmed yet */
             202: {
                 headers: {
+                    /** @description Seconds after which to look again */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["BookingBody"];
                 };
             };
-            /** @description `invalid_json`: The body is not JSON; `invalid_parameter`: A parameter is wrong; `invalid_request`: The request is malformed; `identity_conflict`: Two different users are named */
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named; `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:invalid_json",
-                     *       "title": "The body is not JSON",
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
                      *       "status": 400,
-                     *       "detail": "The body is not JSON",
-                     *       "error": "invalid_json",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict" | "invalid_json" | "invalid_request";
+                    };
                 };
             };
-            /** @description `identity_missing`: No user is named */
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired; `identity_missing`: No user is named */
             401: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:identity_missing",
-                     *       "title": "No user is named",
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
                      *       "status": 401,
-                     *       "detail": "No user is named",
-                     *       "error": "identity_missing",
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired" | "identity_missing";
+                    };
                 };
             };
             /** @description `payment_declined`: The payment was declined */
             402: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3562,12 +5257,42 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "payment_declined";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed; `admin_key_wrong`: Not an admin key; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access" | "admin_key_wrong" | "origin_forbidden";
+                    };
                 };
             };
             /** @description `booking_unknown`: No such booking */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3581,12 +5306,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "booking_unknown";
+                    };
                 };
             };
             /** @description `body_timeout`: The body took too long */
             408: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3600,12 +5330,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_timeout";
+                    };
                 };
             };
             /** @description `in_flight`: Operation in progress; `booking_cancelled`: The booking is cancelled; `sale_voided`: The sale was voided; `attempts_exhausted`: Too many payment attempts */
             409: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3619,12 +5354,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "in_flight" | "booking_cancelled" | "sale_voided" | "attempts_exhausted";
+                    };
                 };
             };
             /** @description `booking_expired`: The booking has expired */
             410: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3638,12 +5378,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "booking_expired";
+                    };
                 };
             };
             /** @description `body_too_large`: The body is too large */
             413: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3657,12 +5402,41 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
                 };
             };
             /** @description `unsupported_media_type`: The body is not sent as JSON */
             415: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3676,12 +5450,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "unsupported_media_type";
+                    };
                 };
             };
             /** @description `validation_failed`: A field is wrong; `payment_not_possible`: The payment is not possible; `amount_mismatch`: Not the booking's amount; `idempotency_key_reused`: The idempotency key was used before */
             422: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3692,34 +5471,123 @@ export interface operations {
                      *       "status": 422,
                      *       "detail": "A field is wrong",
                      *       "error": "validation_failed",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "field": "seat_ids"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "validation_failed" | "payment_not_possible" | "amount_mismatch" | "idempotency_key_reused";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded */
-            503: {
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
                 headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "event_not_loaded" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    stats_alias: {
+    get_cache_stats_alias: {
         parameters: {
             query?: never;
             header?: never;
@@ -3737,9 +5605,136 @@ export interface operations {
                     "application/json": components["schemas"]["CacheStatsBody"];
                 };
             };
+            /** @description `host_forbidden`: Not a name of this server */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
         };
     };
-    list: {
+    list_events: {
         parameters: {
             query?: {
                 /** @description `next_cursor` of the page before */
@@ -3750,15 +5745,12 @@ export interface operations {
                 page?: number;
                 /** @description Events a page, 1 to 100; 20 if absent */
                 page_size?: number;
-                /** @description Only `SCHEDULED`, `ON_SALE`, `PAUSED` or `CLOSED` events */
-                status?: string;
+                /** @description Only events with this status */
+                status?: components["schemas"]["EventStatus"];
                 /** @description Only events that start before */
                 to?: string;
             };
-            header?: {
-                /** @description For numbers, where the public sees words only */
-                "X-Admin-Key"?: string | null;
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
@@ -3776,6 +5768,8 @@ export interface operations {
             /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3786,15 +5780,45 @@ export interface operations {
                      *       "status": 400,
                      *       "detail": "A parameter is wrong",
                      *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
+                     *       "status": 401,
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired";
+                    };
                 };
             };
-            /** @description `admin_key_wrong`: Not an admin key */
+            /** @description `admin_key_wrong`: Not an admin key; `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
             403: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3808,12 +5832,121 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_wrong" | "host_forbidden" | "automated_access";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
                 };
             };
             /** @description `service_unavailable`: Not available at the moment */
             503: {
                 headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3827,23 +5960,51 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
                 };
             };
         };
     };
-    create: {
+    create_event: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description An admin key, where any is configured */
-                "X-Admin-Key"?: string | null;
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "Gala",
+                 *       "venue": "Grand Hall",
+                 *       "currency": "EUR",
+                 *       "sections": [
+                 *         {
+                 *           "name": "Stalls",
+                 *           "price": 5000,
+                 *           "rows": [
+                 *             {
+                 *               "row": "A",
+                 *               "seats": 20
+                 *             },
+                 *             {
+                 *               "row": "B",
+                 *               "seats": 22
+                 *             }
+                 *           ]
+                 *         },
+                 *         {
+                 *           "name": "Floor",
+                 *           "price": 2500,
+                 *           "capacity": 100
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewEvent"];
             };
         };
@@ -3851,34 +6012,44 @@ export interface operations {
             /** @description The event */
             201: {
                 headers: {
+                    /** @description Its path */
+                    Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["EventBody"];
                 };
             };
-            /** @description `invalid_json`: The body is not JSON; `invalid_parameter`: A parameter is wrong; `invalid_request`: The request is malformed; `identity_conflict`: Two different users are named */
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named; `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:invalid_json",
-                     *       "title": "The body is not JSON",
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
                      *       "status": 400,
-                     *       "detail": "The body is not JSON",
-                     *       "error": "invalid_json",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict" | "invalid_json" | "invalid_request";
+                    };
                 };
             };
             /** @description `admin_key_missing`: An admin key is needed */
             401: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3892,31 +6063,42 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
                 };
             };
-            /** @description `admin_key_wrong`: Not an admin key */
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
             403: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:admin_key_wrong",
-                     *       "title": "Not an admin key",
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
                      *       "status": 403,
-                     *       "detail": "Not an admin key",
-                     *       "error": "admin_key_wrong",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
                 };
             };
             /** @description `body_timeout`: The body took too long */
             408: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3930,12 +6112,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_timeout";
+                    };
                 };
             };
             /** @description `body_too_large`: The body is too large */
             413: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3949,12 +6136,41 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
                 };
             };
             /** @description `unsupported_media_type`: The body is not sent as JSON */
             415: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3968,12 +6184,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "unsupported_media_type";
+                    };
                 };
             };
             /** @description `validation_failed`: A field is wrong */
             422: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3984,42 +6205,131 @@ export interface operations {
                      *       "status": 422,
                      *       "detail": "A field is wrong",
                      *       "error": "validation_failed",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "field": "seat_ids"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "validation_failed";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `outcome_unknown`: Not known whether it happened */
-            503: {
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
                 headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    get: {
+    get_event: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description For numbers, where the public sees words only */
-                "X-Admin-Key"?: string | null;
-            };
+            header?: never;
             path: {
-                /** @description The event */
+                /**
+                 * @description The event
+                 * @example 1
+                 */
                 event_id: number;
             };
             cookie?: never;
@@ -4038,6 +6348,8 @@ export interface operations {
             /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4048,15 +6360,45 @@ export interface operations {
                      *       "status": 400,
                      *       "detail": "A parameter is wrong",
                      *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
+                     *       "status": 401,
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired";
+                    };
                 };
             };
-            /** @description `admin_key_wrong`: Not an admin key */
+            /** @description `admin_key_wrong`: Not an admin key; `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
             403: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4070,12 +6412,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_wrong" | "host_forbidden" | "automated_access";
+                    };
                 };
             };
             /** @description `event_unknown`: No such event */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4089,45 +6436,162 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `event_not_loaded`: The event is being loaded */
-            503: {
+            /** @description `uri_too_long`: The address is too long */
+            414: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `event_not_loaded`: The event is being loaded; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:event_not_loaded",
+                     *       "title": "The event is being loaded",
+                     *       "status": 503,
+                     *       "detail": "The event is being loaded",
+                     *       "error": "event_not_loaded",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_not_loaded" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    change: {
+    change_event: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description An admin key, where any is configured */
-                "X-Admin-Key"?: string | null;
-            };
+            header?: never;
             path: {
-                /** @description The event */
+                /**
+                 * @description The event
+                 * @example 1
+                 */
                 event_id: number;
             };
             cookie?: never;
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "venue": "Grand Hall"
+                 *     }
+                 */
                 "application/json": components["schemas"]["EventChange"];
             };
         };
@@ -4141,28 +6605,36 @@ export interface operations {
                     "application/json": components["schemas"]["EventBody"];
                 };
             };
-            /** @description `invalid_json`: The body is not JSON; `invalid_parameter`: A parameter is wrong; `invalid_request`: The request is malformed; `identity_conflict`: Two different users are named */
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named; `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:invalid_json",
-                     *       "title": "The body is not JSON",
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
                      *       "status": 400,
-                     *       "detail": "The body is not JSON",
-                     *       "error": "invalid_json",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict" | "invalid_json" | "invalid_request";
+                    };
                 };
             };
             /** @description `admin_key_missing`: An admin key is needed */
             401: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4176,31 +6648,42 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
                 };
             };
-            /** @description `admin_key_wrong`: Not an admin key */
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
             403: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:admin_key_wrong",
-                     *       "title": "Not an admin key",
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
                      *       "status": 403,
-                     *       "detail": "Not an admin key",
-                     *       "error": "admin_key_wrong",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
                 };
             };
             /** @description `event_unknown`: No such event */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4214,12 +6697,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
                 };
             };
             /** @description `body_timeout`: The body took too long */
             408: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4233,12 +6721,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_timeout";
+                    };
                 };
             };
             /** @description `event_state`: The event is not in the state for this */
             409: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4252,12 +6745,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_state";
+                    };
                 };
             };
             /** @description `body_too_large`: The body is too large */
             413: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4271,12 +6769,41 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
                 };
             };
             /** @description `unsupported_media_type`: The body is not sent as JSON */
             415: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4290,12 +6817,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "unsupported_media_type";
+                    };
                 };
             };
             /** @description `validation_failed`: A field is wrong */
             422: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4306,44 +6838,134 @@ export interface operations {
                      *       "status": 422,
                      *       "detail": "A field is wrong",
                      *       "error": "validation_failed",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "field": "seat_ids"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "validation_failed";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `outcome_unknown`: Not known whether it happened */
-            503: {
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
                 headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    availability: {
+    get_availability: {
         parameters: {
             query?: never;
             header?: {
                 /** @description The client's ETag */
-                "If-None-Match"?: string | null;
-                /** @description For exact counts, where the public gets none */
-                "X-Admin-Key"?: string | null;
+                "If-None-Match"?: string;
             };
             path: {
-                /** @description The event */
+                /**
+                 * @description The event
+                 * @example 1
+                 */
                 event_id: number;
             };
             cookie?: never;
@@ -4353,6 +6975,8 @@ export interface operations {
             /** @description The counts */
             200: {
                 headers: {
+                    /** @description The version: send it as `If-None-Match` */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4369,6 +6993,8 @@ export interface operations {
             /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4379,15 +7005,45 @@ export interface operations {
                      *       "status": 400,
                      *       "detail": "A parameter is wrong",
                      *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
+                     *       "status": 401,
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired";
+                    };
                 };
             };
-            /** @description `admin_key_wrong`: Not an admin key */
+            /** @description `admin_key_wrong`: Not an admin key; `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
             403: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4401,12 +7057,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_wrong" | "host_forbidden" | "automated_access";
+                    };
                 };
             };
             /** @description `event_unknown`: No such event */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4420,12 +7081,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
                 };
             };
             /** @description `event_unloaded`: The event is unloaded */
             410: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4439,31 +7105,143 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unloaded";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `event_not_loaded`: The event is being loaded */
-            503: {
+            /** @description `uri_too_long`: The address is too long */
+            414: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `event_not_loaded`: The event is being loaded; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:event_not_loaded",
+                     *       "title": "The event is being loaded",
+                     *       "status": 503,
+                     *       "detail": "The event is being loaded",
+                     *       "error": "event_not_loaded",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_not_loaded" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    list: {
+    list_blocks: {
         parameters: {
             query?: {
                 /** @description `next_cursor` of the page before */
@@ -4471,12 +7249,12 @@ export interface operations {
                 /** @description How many at most, 1 to 100,000; 100,000 if absent */
                 page_size?: number;
             };
-            header?: {
-                /** @description An admin key, where any is configured */
-                "X-Admin-Key"?: string | null;
-            };
+            header?: never;
             path: {
-                /** @description The event */
+                /**
+                 * @description The event
+                 * @example 1
+                 */
                 event_id: number;
             };
             cookie?: never;
@@ -4495,6 +7273,8 @@ export interface operations {
             /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4505,15 +7285,21 @@ export interface operations {
                      *       "status": 400,
                      *       "detail": "A parameter is wrong",
                      *       "error": "invalid_parameter",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
                 };
             };
             /** @description `admin_key_missing`: An admin key is needed */
             401: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4527,31 +7313,42 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
                 };
             };
-            /** @description `admin_key_wrong`: Not an admin key */
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
             403: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:admin_key_wrong",
-                     *       "title": "Not an admin key",
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
                      *       "status": 403,
-                     *       "detail": "Not an admin key",
-                     *       "error": "admin_key_wrong",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
                 };
             };
             /** @description `event_unknown`: No such event */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4565,12 +7362,121 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
                 };
             };
             /** @description `service_unavailable`: Not available at the moment */
             503: {
                 headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4584,20 +7490,23 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
                 };
             };
         };
     };
-    block: {
+    block_seats: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description An admin key, where any is configured */
-                "X-Admin-Key"?: string | null;
-            };
+            header?: never;
             path: {
-                /** @description The event */
+                /**
+                 * @description The event
+                 * @example 1
+                 */
                 event_id: number;
             };
             cookie?: never;
@@ -4617,28 +7526,36 @@ export interface operations {
                     "application/json": components["schemas"]["BlockedBody"];
                 };
             };
-            /** @description `invalid_json`: The body is not JSON; `invalid_parameter`: A parameter is wrong; `invalid_request`: The request is malformed; `identity_conflict`: Two different users are named */
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named; `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:invalid_json",
-                     *       "title": "The body is not JSON",
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
                      *       "status": 400,
-                     *       "detail": "The body is not JSON",
-                     *       "error": "invalid_json",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict" | "invalid_json" | "invalid_request";
+                    };
                 };
             };
             /** @description `admin_key_missing`: An admin key is needed */
             401: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4652,31 +7569,42 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
                 };
             };
-            /** @description `admin_key_wrong`: Not an admin key */
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
             403: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:admin_key_wrong",
-                     *       "title": "Not an admin key",
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
                      *       "status": 403,
-                     *       "detail": "Not an admin key",
-                     *       "error": "admin_key_wrong",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
                 };
             };
             /** @description `event_unknown`: No such event */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4690,12 +7618,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
                 };
             };
             /** @description `body_timeout`: The body took too long */
             408: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4709,12 +7642,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_timeout";
+                    };
                 };
             };
             /** @description `seats_unavailable`: Seats are not available */
             409: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4725,15 +7663,40 @@ export interface operations {
                      *       "status": 409,
                      *       "detail": "Seats are not available",
                      *       "error": "seats_unavailable",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "seats": [
+                     *         {
+                     *           "id": 210,
+                     *           "status": "BOOKED"
+                     *         },
+                     *         {
+                     *           "id": 211,
+                     *           "status": "AVAILABLE"
+                     *         }
+                     *       ],
+                     *       "alternatives": [
+                     *         [
+                     *           213,
+                     *           214
+                     *         ],
+                     *         [
+                     *           208,
+                     *           209
+                     *         ]
+                     *       ]
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "seats_unavailable";
+                    };
                 };
             };
             /** @description `event_unloaded`: The event is unloaded */
             410: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4747,12 +7710,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unloaded";
+                    };
                 };
             };
             /** @description `body_too_large`: The body is too large */
             413: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4766,12 +7734,41 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
                 };
             };
             /** @description `unsupported_media_type`: The body is not sent as JSON */
             415: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4785,12 +7782,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "unsupported_media_type";
+                    };
                 };
             };
             /** @description `validation_failed`: A field is wrong; `seats_unknown`: The event has no such seats; `section_unknown`: The event has no such section */
             422: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4801,42 +7803,131 @@ export interface operations {
                      *       "status": 422,
                      *       "detail": "A field is wrong",
                      *       "error": "validation_failed",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "field": "seat_ids"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "validation_failed" | "seats_unknown" | "section_unknown";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded */
-            503: {
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
                 headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "event_not_loaded" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    release: {
+    release_seats: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description An admin key, where any is configured */
-                "X-Admin-Key"?: string | null;
-            };
+            header?: never;
             path: {
-                /** @description The event */
+                /**
+                 * @description The event
+                 * @example 1
+                 */
                 event_id: number;
             };
             cookie?: never;
@@ -4856,28 +7947,36 @@ export interface operations {
                     "application/json": components["schemas"]["BlockedBody"];
                 };
             };
-            /** @description `invalid_json`: The body is not JSON; `invalid_parameter`: A parameter is wrong; `invalid_request`: The request is malformed; `identity_conflict`: Two different users are named */
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named; `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:invalid_json",
-                     *       "title": "The body is not JSON",
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
                      *       "status": 400,
-                     *       "detail": "The body is not JSON",
-                     *       "error": "invalid_json",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict" | "invalid_json" | "invalid_request";
+                    };
                 };
             };
             /** @description `admin_key_missing`: An admin key is needed */
             401: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4891,31 +7990,42 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
                 };
             };
-            /** @description `admin_key_wrong`: Not an admin key */
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
             403: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:admin_key_wrong",
-                     *       "title": "Not an admin key",
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
                      *       "status": 403,
-                     *       "detail": "Not an admin key",
-                     *       "error": "admin_key_wrong",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
                 };
             };
             /** @description `event_unknown`: No such event */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4929,12 +8039,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
                 };
             };
             /** @description `body_timeout`: The body took too long */
             408: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4948,12 +8063,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_timeout";
+                    };
                 };
             };
             /** @description `seats_unavailable`: Seats are not available */
             409: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4964,15 +8084,40 @@ export interface operations {
                      *       "status": 409,
                      *       "detail": "Seats are not available",
                      *       "error": "seats_unavailable",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "seats": [
+                     *         {
+                     *           "id": 210,
+                     *           "status": "BOOKED"
+                     *         },
+                     *         {
+                     *           "id": 211,
+                     *           "status": "AVAILABLE"
+                     *         }
+                     *       ],
+                     *       "alternatives": [
+                     *         [
+                     *           213,
+                     *           214
+                     *         ],
+                     *         [
+                     *           208,
+                     *           209
+                     *         ]
+                     *       ]
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "seats_unavailable";
+                    };
                 };
             };
             /** @description `event_unloaded`: The event is unloaded */
             410: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -4986,12 +8131,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unloaded";
+                    };
                 };
             };
             /** @description `body_too_large`: The body is too large */
             413: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5005,12 +8155,41 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
                 };
             };
             /** @description `unsupported_media_type`: The body is not sent as JSON */
             415: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5024,12 +8203,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "unsupported_media_type";
+                    };
                 };
             };
             /** @description `validation_failed`: A field is wrong; `seats_unknown`: The event has no such seats; `section_unknown`: The event has no such section */
             422: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5040,45 +8224,134 @@ export interface operations {
                      *       "status": 422,
                      *       "detail": "A field is wrong",
                      *       "error": "validation_failed",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "field": "seat_ids"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "validation_failed" | "seats_unknown" | "section_unknown";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded */
-            503: {
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
                 headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "event_not_loaded" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    csv: {
+    export_sales: {
         parameters: {
             query?: {
                 /** @description `CONFIRMED` if absent; `CANCELLED`: after they were sold; `VOIDED`: refused by the archive */
-                status?: string;
+                status?: components["schemas"]["SaleOutcome"];
             };
-            header?: {
-                /** @description An admin key, where any is configured */
-                "X-Admin-Key"?: string | null;
-            };
+            header?: never;
             path: {
-                /** @description The event */
+                /**
+                 * @description The event
+                 * @example 1
+                 */
                 event_id: number;
             };
             cookie?: never;
@@ -5097,6 +8370,8 @@ export interface operations {
             /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5107,15 +8382,21 @@ export interface operations {
                      *       "status": 400,
                      *       "detail": "A parameter is wrong",
                      *       "error": "invalid_parameter",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
                 };
             };
             /** @description `admin_key_missing`: An admin key is needed */
             401: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5129,31 +8410,42 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
                 };
             };
-            /** @description `admin_key_wrong`: Not an admin key */
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
             403: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:admin_key_wrong",
-                     *       "title": "Not an admin key",
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
                      *       "status": 403,
-                     *       "detail": "Not an admin key",
-                     *       "error": "admin_key_wrong",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
                 };
             };
             /** @description `event_unknown`: No such event */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5167,12 +8459,121 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
                 };
             };
             /** @description `service_unavailable`: Not available at the moment */
             503: {
                 headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5186,29 +8587,33 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
                 };
             };
         };
     };
-    map: {
+    get_seat_map: {
         parameters: {
             query?: {
                 /** @description Only this section's seats */
                 section?: string;
                 /** @description The client's version: `version`, or `generation-version` */
                 since?: string;
-                /** @description Only `AVAILABLE`, `HOLD`, `BOOKED` or `BLOCKED` seats */
-                status?: string;
+                /** @description Only seats in this state */
+                status?: components["schemas"]["SeatStatus"];
             };
             header?: {
                 /** @description The client's ETag */
-                "If-None-Match"?: string | null;
-                /** @description For exact counts, where the public gets none */
-                "X-Admin-Key"?: string | null;
+                "If-None-Match"?: string;
             };
             path: {
-                /** @description The event */
+                /**
+                 * @description The event
+                 * @example 1
+                 */
                 event_id: number;
             };
             cookie?: never;
@@ -5218,6 +8623,8 @@ export interface operations {
             /** @description The map */
             200: {
                 headers: {
+                    /** @description The version: send it as `If-None-Match` */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5235,6 +8642,8 @@ export interface operations {
             /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5245,15 +8654,45 @@ export interface operations {
                      *       "status": 400,
                      *       "detail": "A parameter is wrong",
                      *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
+                     *       "status": 401,
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired";
+                    };
                 };
             };
-            /** @description `admin_key_wrong`: Not an admin key */
+            /** @description `admin_key_wrong`: Not an admin key; `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
             403: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5267,12 +8706,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_wrong" | "host_forbidden" | "automated_access";
+                    };
                 };
             };
             /** @description `event_unknown`: No such event */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5286,12 +8730,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
                 };
             };
             /** @description `event_unloaded`: The event is unloaded */
             410: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5305,12 +8754,379 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unloaded";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `event_not_loaded`: The event is being loaded */
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `event_not_loaded`: The event is being loaded; `service_unavailable`: Not available at the moment */
             503: {
                 headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:event_not_loaded",
+                     *       "title": "The event is being loaded",
+                     *       "status": 503,
+                     *       "detail": "The event is being loaded",
+                     *       "error": "event_not_loaded",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_not_loaded" | "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    create_socket_ticket: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The user, where a trusted source names it; or `?user_id=`
+                 * @example ann
+                 */
+                "X-User-Id"?: string;
+            };
+            path: {
+                /**
+                 * @description The event
+                 * @example 1
+                 */
+                event_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A ticket */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TicketBody"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired; `identity_missing`: No user is named */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
+                     *       "status": 401,
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired" | "identity_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed; `admin_key_wrong`: Not an admin key; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access" | "admin_key_wrong" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `event_unknown`: No such event */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:event_unknown",
+                     *       "title": "No such event",
+                     *       "status": 404,
+                     *       "detail": "No such event",
+                     *       "error": "event_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5324,12 +9140,15 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
                 };
             };
         };
     };
-    follow: {
+    stream_event: {
         parameters: {
             query?: {
                 /** @description The same, for clients that cannot set headers */
@@ -5338,17 +9157,22 @@ export interface operations {
                 since?: string;
                 /** @description `none`: the client fetches the seat map by itself */
                 snapshot?: string;
+                /** @description A socket ticket: its user opens the stream */
+                ticket?: string;
                 /** @description The token from joining the waiting room, where headers cannot be set */
                 waiting_room_token?: string;
             };
             header?: {
                 /** @description The same; it outranks `since` */
-                "Last-Event-ID"?: string | null;
+                "Last-Event-ID"?: string;
                 /** @description The same */
-                "X-Waiting-Room-Token"?: string | null;
+                "X-Waiting-Room-Token"?: string;
             };
             path: {
-                /** @description The event */
+                /**
+                 * @description The event
+                 * @example 1
+                 */
                 event_id: number;
             };
             cookie?: never;
@@ -5367,6 +9191,8 @@ export interface operations {
             /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5377,15 +9203,45 @@ export interface operations {
                      *       "status": 400,
                      *       "detail": "A parameter is wrong",
                      *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `ticket_invalid`: The socket ticket is not valid; `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:ticket_invalid",
+                     *       "title": "The socket ticket is not valid",
+                     *       "status": 401,
+                     *       "detail": "The socket ticket is not valid",
+                     *       "error": "ticket_invalid",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "ticket_invalid" | "identity_untrusted" | "token_invalid" | "token_expired";
+                    };
                 };
             };
-            /** @description `waiting_room_token_invalid`: The admission token is not valid */
+            /** @description `waiting_room_token_invalid`: The admission token is not valid; `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
             403: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5396,15 +9252,21 @@ export interface operations {
                      *       "status": 403,
                      *       "detail": "The admission token is not valid",
                      *       "error": "waiting_room_token_invalid",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "reason": "session_ended"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "waiting_room_token_invalid" | "host_forbidden" | "automated_access";
+                    };
                 };
             };
             /** @description `event_unknown`: No such event */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5418,12 +9280,47 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
                 };
             };
-            /** @description `too_many_connections`: Too many connections */
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
             429: {
                 headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5437,12 +9334,67 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
                 };
             };
             /** @description `service_unavailable`: Not available at the moment */
             503: {
                 headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5456,20 +9408,23 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
                 };
             };
         };
     };
-    disable: {
+    disable_waiting_room: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description An admin key, where any is configured */
-                "X-Admin-Key"?: string | null;
-            };
+            header?: never;
             path: {
-                /** @description The event */
+                /**
+                 * @description The event
+                 * @example 1
+                 */
                 event_id: number;
             };
             cookie?: never;
@@ -5485,28 +9440,36 @@ export interface operations {
                     "application/json": components["schemas"]["ChangedBody"];
                 };
             };
-            /** @description `invalid_json`: The body is not JSON; `invalid_parameter`: A parameter is wrong; `invalid_request`: The request is malformed; `identity_conflict`: Two different users are named */
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named; `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:invalid_json",
-                     *       "title": "The body is not JSON",
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
                      *       "status": 400,
-                     *       "detail": "The body is not JSON",
-                     *       "error": "invalid_json",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict" | "invalid_json" | "invalid_request";
+                    };
                 };
             };
             /** @description `admin_key_missing`: An admin key is needed */
             401: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5520,31 +9483,42 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
                 };
             };
-            /** @description `admin_key_wrong`: Not an admin key */
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
             403: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:admin_key_wrong",
-                     *       "title": "Not an admin key",
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
                      *       "status": 403,
-                     *       "detail": "Not an admin key",
-                     *       "error": "admin_key_wrong",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
                 };
             };
             /** @description `event_unknown`: No such event */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5558,12 +9532,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
                 };
             };
             /** @description `body_timeout`: The body took too long */
             408: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5577,12 +9556,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_timeout";
+                    };
                 };
             };
             /** @description `event_state`: The event is not in the state for this */
             409: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5596,12 +9580,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_state";
+                    };
                 };
             };
             /** @description `body_too_large`: The body is too large */
             413: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5615,12 +9604,41 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
                 };
             };
             /** @description `unsupported_media_type`: The body is not sent as JSON */
             415: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5634,12 +9652,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "unsupported_media_type";
+                    };
                 };
             };
             /** @description `validation_failed`: A field is wrong */
             422: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5650,39 +9673,131 @@ export interface operations {
                      *       "status": 422,
                      *       "detail": "A field is wrong",
                      *       "error": "validation_failed",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "field": "seat_ids"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "validation_failed";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `outcome_unknown`: Not known whether it happened */
-            503: {
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
                 headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    draw: {
+    get_draw: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description The event */
+                /**
+                 * @description The event
+                 * @example 1
+                 */
                 event_id: number;
             };
             cookie?: never;
@@ -5701,6 +9816,8 @@ export interface operations {
             /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5711,15 +9828,70 @@ export interface operations {
                      *       "status": 400,
                      *       "detail": "A parameter is wrong",
                      *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
+                     *       "status": 401,
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access";
+                    };
                 };
             };
             /** @description `event_unknown`: No such event; `draw_unknown`: The event has no draw */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5733,12 +9905,121 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown" | "draw_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
                 };
             };
             /** @description `service_unavailable`: Not available at the moment */
             503: {
                 headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5752,12 +10033,15 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
                 };
             };
         };
     };
-    enable: {
+    enable_waiting_room: {
         parameters: {
             query?: {
                 /** @description Whether the room switches itself on and off */
@@ -5768,8 +10052,8 @@ export interface operations {
                 claim_window?: number;
                 /** @description Sessions and open places at a time */
                 max_concurrent?: number;
-                /** @description `fifo`, `passthrough` or `reject` */
-                method?: string;
+                /** @description How it admits */
+                method?: components["schemas"]["QueueMethod"];
                 /** @description Places opened a minute at most; 0: as many as fit */
                 per_minute?: number;
                 /** @description Whether a status request renews the session */
@@ -5783,18 +10067,24 @@ export interface operations {
                 /** @description Requests a second at which it switches itself on */
                 surge_per_second?: number;
             };
-            header?: {
-                /** @description An admin key, where any is configured */
-                "X-Admin-Key"?: string | null;
-            };
+            header?: never;
             path: {
-                /** @description The event */
+                /**
+                 * @description The event
+                 * @example 1
+                 */
                 event_id: number;
             };
             cookie?: never;
         };
         requestBody?: {
             content: {
+                /**
+                 * @example {
+                 *       "max_concurrent": 100,
+                 *       "session_duration": 300
+                 *     }
+                 */
                 "application/json": components["schemas"]["EnableRoom"] | null;
             };
         };
@@ -5808,28 +10098,36 @@ export interface operations {
                     "application/json": components["schemas"]["ChangedBody"];
                 };
             };
-            /** @description `invalid_json`: The body is not JSON; `invalid_parameter`: A parameter is wrong; `invalid_request`: The request is malformed; `identity_conflict`: Two different users are named */
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named; `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:invalid_json",
-                     *       "title": "The body is not JSON",
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
                      *       "status": 400,
-                     *       "detail": "The body is not JSON",
-                     *       "error": "invalid_json",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict" | "invalid_json" | "invalid_request";
+                    };
                 };
             };
             /** @description `admin_key_missing`: An admin key is needed */
             401: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5843,31 +10141,42 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
                 };
             };
-            /** @description `admin_key_wrong`: Not an admin key */
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
             403: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:admin_key_wrong",
-                     *       "title": "Not an admin key",
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
                      *       "status": 403,
-                     *       "detail": "Not an admin key",
-                     *       "error": "admin_key_wrong",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
                 };
             };
             /** @description `event_unknown`: No such event */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5881,12 +10190,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
                 };
             };
             /** @description `body_timeout`: The body took too long */
             408: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5900,12 +10214,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_timeout";
+                    };
                 };
             };
             /** @description `event_state`: The event is not in the state for this */
             409: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5919,12 +10238,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_state";
+                    };
                 };
             };
             /** @description `body_too_large`: The body is too large */
             413: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5938,12 +10262,41 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
                 };
             };
             /** @description `unsupported_media_type`: The body is not sent as JSON */
             415: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5957,12 +10310,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "unsupported_media_type";
+                    };
                 };
             };
             /** @description `validation_failed`: A field is wrong */
             422: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5973,42 +10331,137 @@ export interface operations {
                      *       "status": 422,
                      *       "detail": "A field is wrong",
                      *       "error": "validation_failed",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "field": "seat_ids"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "validation_failed";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `outcome_unknown`: Not known whether it happened */
-            503: {
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
                 headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    join: {
+    join_waiting_room: {
         parameters: {
             query?: never;
             header?: {
-                /** @description The user; or `?user_id=`; with tokens: `Authorization: Bearer` */
-                "X-User-Id"?: string | null;
+                /**
+                 * @description The user, where a trusted source names it; or `?user_id=`
+                 * @example ann
+                 */
+                "X-User-Id"?: string;
             };
             path: {
-                /** @description The event */
+                /**
+                 * @description The event
+                 * @example 1
+                 */
                 event_id: number;
             };
             cookie?: never;
@@ -6027,6 +10480,8 @@ export interface operations {
             /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6037,34 +10492,45 @@ export interface operations {
                      *       "status": 400,
                      *       "detail": "A parameter is wrong",
                      *       "error": "invalid_parameter",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
                 };
             };
-            /** @description `identity_missing`: No user is named */
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired; `identity_missing`: No user is named */
             401: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:identity_missing",
-                     *       "title": "No user is named",
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
                      *       "status": 401,
-                     *       "detail": "No user is named",
-                     *       "error": "identity_missing",
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired" | "identity_missing";
+                    };
                 };
             };
-            /** @description `waiting_room_token_invalid`: The admission token is not valid; `waiting_room_closed`: The waiting room lets nobody in */
+            /** @description `waiting_room_token_invalid`: The admission token is not valid; `waiting_room_closed`: The waiting room lets nobody in; `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed; `admin_key_wrong`: Not an admin key; `origin_forbidden`: Not for pages of this site */
             403: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6075,15 +10541,21 @@ export interface operations {
                      *       "status": 403,
                      *       "detail": "The admission token is not valid",
                      *       "error": "waiting_room_token_invalid",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "reason": "session_ended"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "waiting_room_token_invalid" | "waiting_room_closed" | "host_forbidden" | "automated_access" | "admin_key_wrong" | "origin_forbidden";
+                    };
                 };
             };
             /** @description `event_unknown`: No such event */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6097,12 +10569,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
                 };
             };
             /** @description `event_closed`: The sale has ended; `waiting_room_off`: The event has no waiting room now; `sold_out`: Every seat is sold */
             409: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6116,31 +10593,143 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_closed" | "waiting_room_off" | "sold_out";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded */
-            503: {
+            /** @description `uri_too_long`: The address is too long */
+            414: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `event_not_loaded`: The event is being loaded; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "event_not_loaded" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    leave: {
+    leave_waiting_room: {
         parameters: {
             query?: {
                 /** @description The token that joining returned; or `token` in the body */
@@ -6148,10 +10737,13 @@ export interface operations {
             };
             header?: {
                 /** @description The same */
-                "X-Waiting-Room-Token"?: string | null;
+                "X-Waiting-Room-Token"?: string;
             };
             path: {
-                /** @description The event */
+                /**
+                 * @description The event
+                 * @example 1
+                 */
                 event_id: number;
             };
             cookie?: never;
@@ -6167,9 +10759,11 @@ export interface operations {
                     "application/json": components["schemas"]["LeftBody"];
                 };
             };
-            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named; `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6180,15 +10774,45 @@ export interface operations {
                      *       "status": 400,
                      *       "detail": "A parameter is wrong",
                      *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict" | "invalid_json" | "invalid_request";
+                    };
+                };
+            };
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
+                     *       "status": 401,
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired";
+                    };
                 };
             };
-            /** @description `waiting_room_token_invalid`: The admission token is not valid; `waiting_room_closed`: The waiting room lets nobody in */
+            /** @description `waiting_room_token_invalid`: The admission token is not valid; `waiting_room_closed`: The waiting room lets nobody in; `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
             403: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6199,39 +10823,252 @@ export interface operations {
                      *       "status": 403,
                      *       "detail": "The admission token is not valid",
                      *       "error": "waiting_room_token_invalid",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "reason": "session_ended"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "waiting_room_token_invalid" | "waiting_room_closed" | "host_forbidden" | "automated_access";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `outcome_unknown`: Not known whether it happened */
-            503: {
+            /** @description `body_timeout`: The body took too long */
+            408: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:body_timeout",
+                     *       "title": "The body took too long",
+                     *       "status": 408,
+                     *       "detail": "The body took too long",
+                     *       "error": "body_timeout",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_timeout";
+                    };
+                };
+            };
+            /** @description `body_too_large`: The body is too large */
+            413: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:body_too_large",
+                     *       "title": "The body is too large",
+                     *       "status": 413,
+                     *       "detail": "The body is too large",
+                     *       "error": "body_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `unsupported_media_type`: The body is not sent as JSON */
+            415: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:unsupported_media_type",
+                     *       "title": "The body is not sent as JSON",
+                     *       "status": 415,
+                     *       "detail": "The body is not sent as JSON",
+                     *       "error": "unsupported_media_type",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "unsupported_media_type";
+                    };
+                };
+            };
+            /** @description `validation_failed`: A field is wrong */
+            422: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:validation_failed",
+                     *       "title": "A field is wrong",
+                     *       "status": 422,
+                     *       "detail": "A field is wrong",
+                     *       "error": "validation_failed",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "field": "seat_ids"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "validation_failed";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    stats: {
+    get_waiting_room: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description The event */
+                /**
+                 * @description The event
+                 * @example 1
+                 */
                 event_id: number;
             };
             cookie?: never;
@@ -6250,6 +11087,8 @@ export interface operations {
             /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6260,15 +11099,70 @@ export interface operations {
                      *       "status": 400,
                      *       "detail": "A parameter is wrong",
                      *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
+                     *       "status": 401,
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access";
+                    };
                 };
             };
             /** @description `event_unknown`: No such event */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6282,12 +11176,121 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
                 };
             };
             /** @description `service_unavailable`: Not available at the moment */
             503: {
                 headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6301,12 +11304,15 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
                 };
             };
         };
     };
-    status: {
+    get_queue_status: {
         parameters: {
             query?: {
                 /** @description The token that joining returned */
@@ -6314,10 +11320,13 @@ export interface operations {
             };
             header?: {
                 /** @description The same */
-                "X-Waiting-Room-Token"?: string | null;
+                "X-Waiting-Room-Token"?: string;
             };
             path: {
-                /** @description The event */
+                /**
+                 * @description The event
+                 * @example 1
+                 */
                 event_id: number;
             };
             cookie?: never;
@@ -6336,6 +11345,8 @@ export interface operations {
             /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6346,15 +11357,45 @@ export interface operations {
                      *       "status": 400,
                      *       "detail": "A parameter is wrong",
                      *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:identity_untrusted",
+                     *       "title": "Who names the user is not trusted",
+                     *       "status": 401,
+                     *       "detail": "Who names the user is not trusted",
+                     *       "error": "identity_untrusted",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "identity_untrusted" | "token_invalid" | "token_expired";
+                    };
                 };
             };
-            /** @description `waiting_room_token_invalid`: The admission token is not valid; `waiting_room_closed`: The waiting room lets nobody in */
+            /** @description `waiting_room_token_invalid`: The admission token is not valid; `waiting_room_closed`: The waiting room lets nobody in; `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
             403: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6365,34 +11406,147 @@ export interface operations {
                      *       "status": 403,
                      *       "detail": "The admission token is not valid",
                      *       "error": "waiting_room_token_invalid",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "reason": "session_ended"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "waiting_room_token_invalid" | "waiting_room_closed" | "host_forbidden" | "automated_access";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment; `outcome_unknown`: Not known whether it happened */
-            503: {
+            /** @description `uri_too_long`: The address is too long */
+            414: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "service_unavailable";
+                    };
                 };
             };
         };
     };
-    stats: {
+    get_cache_stats: {
         parameters: {
             query?: never;
             header?: never;
@@ -6410,9 +11564,136 @@ export interface operations {
                     "application/json": components["schemas"]["CacheStatsBody"];
                 };
             };
+            /** @description `host_forbidden`: Not a name of this server */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
         };
     };
-    docs: {
+    redirect_to_docs: {
         parameters: {
             query?: never;
             header?: never;
@@ -6428,14 +11709,168 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access";
+                    };
+                };
+            };
+            /** @description `route_unknown`: No such route */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:route_unknown",
+                     *       "title": "No such route",
+                     *       "status": 404,
+                     *       "detail": "No such route",
+                     *       "error": "route_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "route_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
         };
     };
-    docs_file: {
+    get_docs_file: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description The file; empty for the page itself */
+                /**
+                 * @description The file; empty for the page itself
+                 * @example index.html
+                 */
                 file: string;
             };
             cookie?: never;
@@ -6458,9 +11893,160 @@ export interface operations {
                 };
                 content?: never;
             };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access";
+                    };
+                };
+            };
+            /** @description `route_unknown`: No such route */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:route_unknown",
+                     *       "title": "No such route",
+                     *       "status": 404,
+                     *       "detail": "No such route",
+                     *       "error": "route_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "route_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
         };
     };
-    summary: {
+    get_health: {
         parameters: {
             query?: never;
             header?: never;
@@ -6478,6 +12064,133 @@ export interface operations {
                     "application/json": components["schemas"]["HealthBody"];
                 };
             };
+            /** @description `host_forbidden`: Not a name of this server */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
             /** @description It cannot serve */
             503: {
                 headers: {
@@ -6489,7 +12202,7 @@ export interface operations {
             };
         };
     };
-    live: {
+    get_liveness: {
         parameters: {
             query?: never;
             header?: never;
@@ -6507,9 +12220,136 @@ export interface operations {
                     "application/json": components["schemas"]["LiveBody"];
                 };
             };
+            /** @description `host_forbidden`: Not a name of this server */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
         };
     };
-    ready: {
+    get_readiness: {
         parameters: {
             query?: never;
             header?: never;
@@ -6527,6 +12367,133 @@ export interface operations {
                     "application/json": components["schemas"]["HealthBody"];
                 };
             };
+            /** @description `host_forbidden`: Not a name of this server */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
             /** @description It should not */
             503: {
                 headers: {
@@ -6538,7 +12505,7 @@ export interface operations {
             };
         };
     };
-    metrics: {
+    get_metrics: {
         parameters: {
             query?: never;
             header?: never;
@@ -6556,9 +12523,136 @@ export interface operations {
                     "text/plain": string;
                 };
             };
+            /** @description `host_forbidden`: Not a name of this server */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
         };
     };
-    openapi: {
+    get_openapi: {
         parameters: {
             query?: never;
             header?: never;
@@ -6573,12 +12667,163 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": unknown;
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access";
+                    };
+                };
+            };
+            /** @description `route_unknown`: No such route */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:route_unknown",
+                     *       "title": "No such route",
+                     *       "status": 404,
+                     *       "detail": "No such route",
+                     *       "error": "route_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "route_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
                 };
             };
         };
     };
-    payments: {
+    handle_payment_webhook: {
         parameters: {
             query?: never;
             header: {
@@ -6604,28 +12849,60 @@ export interface operations {
                     "application/json": components["schemas"]["WebhookBody"];
                 };
             };
-            /** @description `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed; `webhook_signature_invalid`: The webhook's signature is wrong; `webhook_stale`: The webhook's time is too far off */
+            /** @description `webhook_signature_invalid`: The webhook's signature is wrong; `webhook_stale`: The webhook's time is too far off; `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed */
             400: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:invalid_json",
-                     *       "title": "The body is not JSON",
+                     *       "type": "urn:holdfast:problem:webhook_signature_invalid",
+                     *       "title": "The webhook's signature is wrong",
                      *       "status": 400,
-                     *       "detail": "The body is not JSON",
-                     *       "error": "invalid_json",
+                     *       "detail": "The webhook's signature is wrong",
+                     *       "error": "webhook_signature_invalid",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "webhook_signature_invalid" | "webhook_stale" | "invalid_json" | "invalid_request";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden";
+                    };
                 };
             };
             /** @description `webhooks_off`: Webhooks are off */
             404: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6639,12 +12916,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "webhooks_off";
+                    };
                 };
             };
             /** @description `body_timeout`: The body took too long */
             408: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6658,12 +12940,17 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_timeout";
+                    };
                 };
             };
             /** @description `body_too_large`: The body is too large */
             413: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6677,133 +12964,71 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_too_large";
+                    };
                 };
             };
-            /** @description `service_unavailable`: Not available at the moment */
-            503: {
+            /** @description `uri_too_long`: The address is too long */
+            414: {
                 headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:service_unavailable",
-                     *       "title": "Not available at the moment",
-                     *       "status": 503,
-                     *       "detail": "Not available at the moment",
-                     *       "error": "service_unavailable",
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
                 };
             };
-        };
-    };
-    open: {
-        parameters: {
-            query?: {
-                /** @description The version received before, `generation-version` */
-                since?: string;
-                /** @description `none`: the client fetches the seat map by itself */
-                snapshot?: string;
-            };
-            header?: never;
-            path: {
-                /** @description The event */
-                event_id: number;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The socket; messages are as for `/api/v1/events/{event_id}/stream` */
-            101: {
+            /** @description `unsupported_media_type`: The body is not sent as JSON */
+            415: {
                 headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
-            400: {
-                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     /**
                      * @example {
-                     *       "type": "urn:holdfast:problem:invalid_parameter",
-                     *       "title": "A parameter is wrong",
-                     *       "status": 400,
-                     *       "detail": "A parameter is wrong",
-                     *       "error": "invalid_parameter",
+                     *       "type": "urn:holdfast:problem:unsupported_media_type",
+                     *       "title": "The body is not sent as JSON",
+                     *       "status": 415,
+                     *       "detail": "The body is not sent as JSON",
+                     *       "error": "unsupported_media_type",
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description `origin_forbidden`: Not for pages of this site */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:holdfast:problem:origin_forbidden",
-                     *       "title": "Not for pages of this site",
-                     *       "status": 403,
-                     *       "detail": "Not for pages of this site",
-                     *       "error": "origin_forbidden",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description `event_unknown`: No such event */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:holdfast:problem:event_unknown",
-                     *       "title": "No such event",
-                     *       "status": 404,
-                     *       "detail": "No such event",
-                     *       "error": "event_unknown",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description `upgrade_required`: A WebSocket is expected */
-            426: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:holdfast:problem:upgrade_required",
-                     *       "title": "A WebSocket is expected",
-                     *       "status": 426,
-                     *       "detail": "A WebSocket is expected",
-                     *       "error": "upgrade_required",
-                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
-                     *     }
-                     */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "unsupported_media_type";
+                    };
                 };
             };
             /** @description `too_many_connections`: Too many connections */
             429: {
                 headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6817,12 +13042,67 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
                 };
             };
             /** @description `service_unavailable`: Not available at the moment */
             503: {
                 headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -6836,7 +13116,294 @@ export interface operations {
                      *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
                      *     }
                      */
-                    "application/problem+json": components["schemas"]["Problem"];
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    open_socket: {
+        parameters: {
+            query?: {
+                /** @description The version received before, `generation-version` */
+                since?: string;
+                /** @description `none`: the client fetches the seat map by itself */
+                snapshot?: string;
+                /** @description A socket ticket: its user opens the socket */
+                ticket?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The event
+                 * @example 1
+                 */
+                event_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The socket. Messages of the server are `PushMessage`s, those of the client `PushCommand`s */
+            101: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PushMessage"];
+                    "text/plain": components["schemas"]["PushCommand"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `ticket_invalid`: The socket ticket is not valid; `identity_untrusted`: Who names the user is not trusted; `token_invalid`: The token is not valid; `token_expired`: The token has expired */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:ticket_invalid",
+                     *       "title": "The socket ticket is not valid",
+                     *       "status": 401,
+                     *       "detail": "The socket ticket is not valid",
+                     *       "error": "ticket_invalid",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "ticket_invalid" | "identity_untrusted" | "token_invalid" | "token_expired";
+                    };
+                };
+            };
+            /** @description `origin_forbidden`: Not for pages of this site; `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:origin_forbidden",
+                     *       "title": "Not for pages of this site",
+                     *       "status": 403,
+                     *       "detail": "Not for pages of this site",
+                     *       "error": "origin_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "cors_origins"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "origin_forbidden" | "host_forbidden" | "automated_access";
+                    };
+                };
+            };
+            /** @description `event_unknown`: No such event */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:event_unknown",
+                     *       "title": "No such event",
+                     *       "status": 404,
+                     *       "detail": "No such event",
+                     *       "error": "event_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `upgrade_required`: A WebSocket is expected */
+            426: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:upgrade_required",
+                     *       "title": "A WebSocket is expected",
+                     *       "status": 426,
+                     *       "detail": "A WebSocket is expected",
+                     *       "error": "upgrade_required",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "upgrade_required";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:service_unavailable",
+                     *       "title": "Not available at the moment",
+                     *       "status": 503,
+                     *       "detail": "Not available at the moment",
+                     *       "error": "service_unavailable",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
                 };
             };
         };

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
-import { Follower, type MessageType } from "holdfast-client";
+import { Follower, type MessageType, type ProblemError } from "holdfast-client";
 import { admin, client, newEvent, startProxy, URL_OF_API, webSocket, type Proxy } from "./support.js";
 
 const TEST_MS_MAX = 60_000;
@@ -70,6 +70,11 @@ test("after a gap the seats are a new snapshot", { timeout: TEST_MS_MAX }, async
   } finally {
     follower.close();
   }
+});
+
+test("an unknown event is an error, not a socket that never opens", { timeout: TEST_MS_MAX }, async () => {
+  const refused = await new Promise<ProblemError>((resolve) => client().follow(4_000_000_000, { onError: resolve }));
+  assert.equal(refused.code, "event_unknown");
 });
 
 test("the waiting room is pushed, also after the socket broke", { timeout: TEST_MS_MAX }, async () => {

@@ -26,7 +26,7 @@ const PAYMENT_METHOD_BYTES_MAX: usize = 100;
 #[schema(as = Hold)]
 pub struct HoldBody {
     /// The event.
-    #[schema(inline, example = 1)]
+    #[schema(value_type = u32, minimum = 1, example = 1)]
     event_id: Whole<1, { u32::MAX }>,
     /// 1 to 10 seats (an admin: 50), each once; or leave it out and send `quantity`.
     #[schema(value_type = Option<Vec<u32>>, example = json!([210, 211, 212]), min_items = 1, max_items = 50)]
@@ -35,16 +35,16 @@ pub struct HoldBody {
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 50)]
     quantity: Option<Integer>,
     /// In which section; in any one if absent.
-    #[schema(inline)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 64)]
     section: Option<Text<1, LABEL_BYTES_MAX>>,
     /// Whether they must be side by side where seats have rows; true if absent.
     together: Option<bool>,
     /// The highest price of one seat, in the currency's minor unit.
-    #[schema(inline)]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 1_000_000_000_000_i64)]
     max_price: Option<Amount<PRICE_MAX>>,
     /// The request's own key, if not in a header.
     #[serde(rename = "idempotencyKey")]
-    #[schema(inline)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     idempotency_key: Option<KeyText>,
 }
 
@@ -56,14 +56,14 @@ const OF_QUANTITY: [&str; 3] = ["section", "together", "max_price"];
 #[schema(as = Confirm)]
 pub struct ConfirmBody {
     /// Passed to the payment provider; `card_ok` if absent.
-    #[schema(inline, example = "card_ok")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 100, example = "card_ok")]
     payment_method: Option<Text<1, PAYMENT_METHOD_BYTES_MAX>>,
     /// The amount that the client expects; the request is refused if it is another.
-    #[schema(inline, example = 15_000)]
+    #[schema(value_type = Option<i64>, minimum = 0, example = 15_000)]
     amount: Option<Amount<{ i64::MAX }>>,
     /// The request's own key, if not in a header.
     #[serde(rename = "idempotencyKey")]
-    #[schema(inline)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 255)]
     idempotency_key: Option<KeyText>,
 }
 

@@ -31,34 +31,34 @@ const CURRENCY_BYTES: usize = 3;
 #[schema(as = NewEvent)]
 pub struct NewEventBody {
     /// What it is called.
-    #[schema(inline, example = "Gala")]
+    #[schema(value_type = String, min_length = 1, max_length = 200, example = "Gala")]
     name: Text<1, NAME_BYTES_MAX>,
     /// What it is about.
-    #[schema(inline)]
+    #[schema(value_type = Option<String>, max_length = 5_000)]
     description: Option<Text<0, DESCRIPTION_BYTES_MAX>>,
     /// Where it is.
-    #[schema(inline, example = "Grand Hall")]
+    #[schema(value_type = Option<String>, max_length = 200, example = "Grand Hall")]
     venue: Option<Text<0, NAME_BYTES_MAX>>,
     /// ISO 4217 code of its prices.
     #[schema(value_type = Option<String>, pattern = "^[A-Z]{3}$", example = "EUR")]
     currency: Option<CurrencyCode>,
     /// When the doors open.
-    #[schema(inline, example = "2026-06-01T18:00:00Z")]
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-06-01T18:00:00Z")]
     starts_at: Option<Time>,
     /// When holds begin; at once if absent.
-    #[schema(inline, example = "2026-03-01T18:00:00Z")]
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-03-01T18:00:00Z")]
     on_sale_at: Option<Time>,
     /// When holds end; held seats can still be paid. At `starts_at` if absent, and never without that.
-    #[schema(inline, example = "2026-06-01T17:00:00Z")]
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-06-01T17:00:00Z")]
     off_sale_at: Option<Time>,
     /// How long a hold lasts.
-    #[schema(inline, example = 300)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 86_400, example = 300)]
     hold_ttl_seconds: Option<Whole<1, HOLD_SECONDS_MAX>>,
     /// How long a hold can last with extensions.
-    #[schema(inline, example = 900)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 86_400, example = 900)]
     max_hold_seconds: Option<Whole<1, HOLD_SECONDS_MAX>>,
     /// How many seats one user can hold and own.
-    #[schema(inline, example = 10)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000_000, example = 10)]
     max_seats_per_user: Option<Whole<1, SEATS_PER_EVENT_MAX>>,
     /// `off`, `warn` or `enforce`: what happens to named seats that leave a single one alone.
     #[schema(value_type = Option<words::OrphanRule>)]
@@ -67,7 +67,7 @@ pub struct NewEventBody {
     #[schema(value_type = Option<words::Cancellation>)]
     cancellation: Option<OneOf<Cancellation>>,
     /// Until when they may; at any time if absent.
-    #[schema(inline, example = "2026-05-25T18:00:00Z")]
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-05-25T18:00:00Z")]
     cancel_until: Option<Time>,
     /// Its seats, in order: 1 to 500 sections, at most 1,000,000 seats.
     #[schema(value_type = Vec<SectionSpec>, min_items = 1, max_items = 500)]
@@ -80,16 +80,16 @@ pub struct NewEventBody {
 #[schema(as = NewSection)]
 pub struct SectionSpec {
     /// Its name, unique within the event.
-    #[schema(inline, example = "Stalls")]
+    #[schema(value_type = String, min_length = 1, max_length = 64, example = "Stalls")]
     name: Text<1, LABEL_BYTES_MAX>,
     /// Price of one seat, in the currency's minor unit.
-    #[schema(inline, example = 5_000)]
+    #[schema(value_type = i64, minimum = 0, maximum = 1_000_000_000_000_i64, example = 5_000)]
     price: Amount<PRICE_MAX>,
     /// Rows of numbered seats, front to back.
     #[schema(value_type = Option<Vec<RowSpec>>, min_items = 1, max_items = 100_000)]
     rows: Option<List<Record<RowSpec>, 1, ROWS_MAX>>,
     /// Number of general-admission tickets.
-    #[schema(inline)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000_000)]
     capacity: Option<Whole<1, SEATS_PER_EVENT_MAX>>,
 }
 
@@ -99,10 +99,10 @@ pub struct SectionSpec {
 #[schema(as = NewRow)]
 pub struct RowSpec {
     /// Its name, unique within the section.
-    #[schema(inline, example = "A")]
+    #[schema(value_type = String, min_length = 1, max_length = 64, example = "A")]
     row: Text<1, LABEL_BYTES_MAX>,
     /// How many seats.
-    #[schema(inline, example = 20)]
+    #[schema(value_type = u32, minimum = 1, maximum = 1_000_000, example = 20)]
     seats: Whole<1, SEATS_PER_EVENT_MAX>,
 }
 
@@ -112,22 +112,22 @@ pub struct RowSpec {
 #[schema(as = EventChange)]
 pub struct ChangeEventBody {
     /// What it is called.
-    #[schema(inline)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 200)]
     name: Option<Text<1, NAME_BYTES_MAX>>,
     /// What it is about.
-    #[schema(inline)]
+    #[schema(value_type = Option<String>, max_length = 5_000)]
     description: Option<Text<0, DESCRIPTION_BYTES_MAX>>,
     /// Where it is.
-    #[schema(inline)]
+    #[schema(value_type = Option<String>, max_length = 200)]
     venue: Option<Text<0, NAME_BYTES_MAX>>,
     /// When the doors open.
-    #[schema(inline)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     starts_at: Option<Time>,
     /// When holds begin.
-    #[schema(inline)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     on_sale_at: Option<Time>,
     /// When holds end. Where it is `starts_at`, it moves with that.
-    #[schema(inline)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     off_sale_at: Option<Time>,
     /// `ON_SALE`, `PAUSED` or `CLOSED`.
     #[schema(value_type = Option<words::NewEventStatus>)]
@@ -136,7 +136,7 @@ pub struct ChangeEventBody {
     #[schema(value_type = Option<words::Cancellation>)]
     cancellation: Option<OneOf<Cancellation>>,
     /// Until when they may.
-    #[schema(inline, example = "2026-05-25T18:00:00Z")]
+    #[schema(value_type = Option<String>, format = DateTime, example = "2026-05-25T18:00:00Z")]
     cancel_until: Option<Time>,
 }
 

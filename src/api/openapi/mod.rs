@@ -5,9 +5,7 @@
 //! |---|---|
 //! | `document` | security, derived from each route's problems |
 //! | `problem_body` | the schema of a problem, and examples |
-//! | `bounds` | schemas of bounded fields |
 
-mod bounds;
 mod document;
 mod problem_body;
 
@@ -15,7 +13,7 @@ use std::collections::BTreeMap;
 
 use utoipa::IntoResponses;
 use utoipa::openapi::response::Response;
-use utoipa::openapi::schema::{AllOf, Type};
+use utoipa::openapi::schema::{AllOf, Schema, Type};
 use utoipa::openapi::{
     ContentBuilder, Header, ObjectBuilder, Ref, RefOr, ResponseBuilder,
 };
@@ -174,7 +172,7 @@ fn response(status: u16, codes: &[Code]) -> RefOr<Response> {
         .item(Ref::from_schema_name("Problem"))
         .item(narrowed.required("error"))
         .build();
-    let content = ContentBuilder::new().schema(Some(schema)).example(example).build();
+    let content = ContentBuilder::new().schema(Some(Schema::AllOf(schema))).example(example).build();
     let response = ResponseBuilder::new()
         .description(description.join("; "))
         .content(PROBLEM_JSON, content)
@@ -191,8 +189,9 @@ fn response(status: u16, codes: &[Code]) -> RefOr<Response> {
 }
 
 fn header(kind: Type, description: &str) -> Header {
-    let schema = ObjectBuilder::new().schema_type(kind);
-    Header { description: Some(description.to_owned()), ..Header::new(schema) }
+    let mut header = Header::new(ObjectBuilder::new().schema_type(kind));
+    header.description = Some(description.to_owned());
+    header
 }
 
 fn retry_after() -> Header {

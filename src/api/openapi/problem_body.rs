@@ -1,5 +1,6 @@
 //! The schema of a problem, and an example for each code.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
@@ -75,9 +76,9 @@ pub struct ProblemBody {
 }
 
 /// Seats in a problem: with their states, or their numbers alone.
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[expect(dead_code, reason = "describes a member")]
-#[schema(untagged)]
+#[serde(untagged)]
 pub enum ProblemSeats {
     /// `seats_unavailable`.
     States(Vec<ProblemSeat>),
@@ -86,8 +87,7 @@ pub enum ProblemSeats {
 }
 
 /// The state of a requested seat.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes a member")]
+#[derive(Serialize, ToSchema)]
 pub struct ProblemSeat {
     /// The seat.
     #[schema(example = 210)]

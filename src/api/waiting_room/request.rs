@@ -20,21 +20,21 @@ const CLAIM_SECONDS_MAX: u32 = (CLAIM_MS_MAX / 1_000) as u32;
 #[schema(as = EnableRoom)]
 pub struct EnableRoomBody {
     /// Sessions and open places at a time.
-    #[schema(inline, example = 100)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000_000, example = 100)]
     max_concurrent: Option<Whole<1, CONCURRENT_MAX>>,
     /// How long a session lasts, seconds.
-    #[schema(inline, example = 300)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 86_400, example = 300)]
     session_duration: Option<Whole<1, SESSION_SECONDS_MAX>>,
     /// How long one lasts with renewals, seconds.
-    #[schema(inline)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 86_400)]
     session_cap: Option<Whole<1, SESSION_SECONDS_MAX>>,
     /// Whether a status request renews the session.
     renew: Option<bool>,
     /// How long a served place may be claimed, seconds.
-    #[schema(inline)]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 3_600)]
     claim_window: Option<Whole<1, CLAIM_SECONDS_MAX>>,
     /// Most places opened in any minute; 0: as many as come free.
-    #[schema(inline)]
+    #[schema(value_type = Option<u32>, minimum = 0)]
     per_minute: Option<Whole<0, { u32::MAX }>>,
     /// `fifo`, `passthrough` (lets everybody through) or `reject` (lets nobody in).
     #[schema(value_type = Option<words::QueueMethod>)]
@@ -44,10 +44,10 @@ pub struct EnableRoomBody {
     /// Not on at once, but by itself when attempts surge, and off again.
     automatic: Option<bool>,
     /// Attempts a second at which it goes on by itself.
-    #[schema(inline)]
+    #[schema(value_type = Option<u32>, minimum = 1)]
     surge_per_second: Option<Whole<1, { u32::MAX }>>,
     /// Attempts a second below which it goes off again.
-    #[schema(inline)]
+    #[schema(value_type = Option<u32>, minimum = 0)]
     calm_per_second: Option<Whole<0, { u32::MAX }>>,
 }
 

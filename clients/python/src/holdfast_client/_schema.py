@@ -6,15 +6,35 @@ from typing import Any, Literal, TypedDict, Union
 
 from typing_extensions import NotRequired
 
+AdmissionFault = Literal["altered", "expired", "other_deployment", "other_event", "other_user", "given_up", "lapsed", "session_ended", "superseded"]
+Availability = Literal["AVAILABLE", "FEW_LEFT", "SOLD_OUT"]
+BlockAction = Literal["block", "release"]
+BookingStatus = Literal["HOLD", "CONFIRMING", "CONFIRMED", "VOIDED", "CANCELLED", "EXPIRED"]
+Cancellation = Literal["allowed", "not_allowed"]
+CheckStatus = Literal["ok", "partial", "unavailable", "warming", "stale", "failing"]
+DrawStatus = Literal["gathering", "fixed"]
+Durability = Literal["accepted", "replicated", "archived"]
+ErrorCode = Literal["invalid_json", "invalid_parameter", "invalid_request", "identity_conflict", "webhook_signature_invalid", "webhook_stale", "preflight_refused", "identity_missing", "identity_untrusted", "token_invalid", "token_expired", "ticket_invalid", "admin_key_missing", "payment_declined", "admin_key_wrong", "automated_access", "origin_forbidden", "host_forbidden", "waiting_room_required", "waiting_room_token_invalid", "waiting_room_closed", "route_unknown", "event_unknown", "booking_unknown", "draw_unknown", "webhooks_off", "method_not_allowed", "body_timeout", "seats_unavailable", "orphan_seats", "in_flight", "event_state", "event_closed", "event_paused", "not_on_sale", "waiting_room_off", "sold_out", "user_limit", "booking_cancelled", "booking_confirming", "booking_confirmed", "cancellation_closed", "sale_voided", "attempts_exhausted", "hold_cap_reached", "booking_expired", "event_unloaded", "body_too_large", "uri_too_long", "unsupported_media_type", "validation_failed", "seats_unknown", "section_unknown", "payment_not_possible", "amount_mismatch", "idempotency_key_reused", "upgrade_required", "rate_limit_exceeded", "too_many_connections", "headers_too_large", "internal_error", "service_unavailable", "outcome_unknown", "event_not_loaded", "booking_log_full"]
+EventStatus = Literal["SCHEDULED", "ON_SALE", "PAUSED", "CLOSED"]
+HealthStatus = Literal["ok", "degraded", "warming", "unavailable", "ending"]
+NewEventStatus = Literal["ON_SALE", "PAUSED", "CLOSED"]
+OrphanRule = Literal["off", "warn", "enforce"]
+QueueMethod = Literal["fifo", "passthrough", "reject"]
+QueueStatus = Literal["queued", "gathering", "admitted", "open", "sold_out", "closed"]
+SaleOutcome = Literal["CONFIRMED", "CANCELLED", "VOIDED"]
+SeatStatus = Literal["AVAILABLE", "HOLD", "BOOKED", "BLOCKED"]
+WebhookResult = Literal["handled", "duplicate", "ignored"]
+
+
 class AvailabilityBody(TypedDict):
     """Counts over an event."""
 
-    availability: str
-    available_seats: NotRequired[int | None]
-    blocked_seats: NotRequired[int | None]
-    booked_seats: NotRequired[int | None]
+    availability: Availability
+    available_seats: NotRequired[int]
+    blocked_seats: NotRequired[int]
+    booked_seats: NotRequired[int]
     event_id: int
-    held_seats: NotRequired[int | None]
+    held_seats: NotRequired[int]
     is_sold_out: bool
     sections: list[SectionCounts]
     total_seats: int
@@ -24,7 +44,7 @@ class AvailabilityBody(TypedDict):
 class BlockBody(TypedDict):
     """One block or release."""
 
-    action: str
+    action: BlockAction
     at: str
     by: str
     reason: str
@@ -36,13 +56,13 @@ class BlockListBody(TypedDict):
 
     blocks: list[BlockBody]
     event_id: int
-    next_cursor: NotRequired[str | None]
+    next_cursor: str | None
 
 
 class BlockedBody(TypedDict):
     """The result of a block or release."""
 
-    action: str
+    action: BlockAction
     changed: int
     event_id: int
 
@@ -51,7 +71,7 @@ class BookedSeat(TypedDict):
     """A seat of a booking."""
 
     price_at_booking: int
-    row_number: NotRequired[str | None]
+    row_number: str | None
     seat_id: int
     seat_label: str
     seat_number: int
@@ -61,20 +81,20 @@ class BookedSeat(TypedDict):
 class BookingBody(TypedDict):
     """A booking."""
 
-    cancelled_at: NotRequired[str | None]
-    confirmed_at: NotRequired[str | None]
+    cancelled_at: str | None
+    confirmed_at: str | None
     created_at: str
     currency: str
-    durability: str
+    durability: Durability
     event_id: int
-    expired_at: NotRequired[str | None]
+    expired_at: str | None
     hold_expires_at: str
     id: str
-    payment_id: NotRequired[str | None]
-    receipt: NotRequired[Receipt | None]
+    payment_id: str | None
+    receipt: NotRequired[Receipt]
     seats: list[BookedSeat]
     seats_left_alone: NotRequired[list[int]]
-    status: str
+    status: BookingStatus
     time_remaining_seconds: int
     total_amount: int
     user_id: str
@@ -84,10 +104,10 @@ class BookingBody(TypedDict):
 class BookingListBody(TypedDict):
     """A page of the caller's bookings."""
 
-    as_of: NotRequired[str | None]
+    as_of: str | None
     bookings: list[BookingBody]
-    next_cursor: NotRequired[str | None]
-    page: NotRequired[int | None]
+    next_cursor: str | None
+    page: NotRequired[int]
     page_size: int
     total: int
 
@@ -130,7 +150,7 @@ class ChangedBody(TypedDict):
     effective_within_seconds: int
     max_concurrent_users: int
     message: str
-    method: str
+    method: QueueMethod
     per_minute: int
     session_duration_seconds: int
     shuffle: bool
@@ -139,10 +159,10 @@ class ChangedBody(TypedDict):
 class Checks(TypedDict):
     """`ok` or the fault, without details of the installation."""
 
-    live: str
-    mongodb: str
-    redis: str
-    tasks: str
+    live: CheckStatus
+    mongodb: CheckStatus
+    redis: CheckStatus
+    tasks: CheckStatus
 
 
 class Confirm(TypedDict):
@@ -156,11 +176,11 @@ class Confirm(TypedDict):
 class Counts(TypedDict):
     """How many seats are in each state. The numbers are absent if the public gets no exact counts."""
 
-    availability: str
-    available_seats: NotRequired[int | None]
-    blocked_seats: NotRequired[int | None]
-    booked_seats: NotRequired[int | None]
-    held_seats: NotRequired[int | None]
+    availability: Availability
+    available_seats: NotRequired[int]
+    blocked_seats: NotRequired[int]
+    booked_seats: NotRequired[int]
+    held_seats: NotRequired[int]
 
 
 class Draw(TypedDict):
@@ -169,12 +189,12 @@ class Draw(TypedDict):
     algorithm: str
     commitment: str
     event_id: int
-    fixed_at: NotRequired[str | None]
-    joiners: NotRequired[int | None]
-    joins_hash: NotRequired[str | None]
+    fixed_at: str | None
+    joiners: int | None
+    joins_hash: str | None
     opened_at: str
-    secret: NotRequired[str | None]
-    status: str
+    secret: str | None
+    status: DrawStatus
 
 
 class EnableRoom(TypedDict):
@@ -184,7 +204,7 @@ class EnableRoom(TypedDict):
     calm_per_second: NotRequired[int | None]
     claim_window: NotRequired[int | None]
     max_concurrent: NotRequired[int | None]
-    method: NotRequired[str | None]
+    method: NotRequired[QueueMethod | None]
     per_minute: NotRequired[int | None]
     renew: NotRequired[bool | None]
     session_cap: NotRequired[int | None]
@@ -196,10 +216,10 @@ class EnableRoom(TypedDict):
 class EventBody(TypedDict):
     """An event."""
 
-    availability: NotRequired[str | None]
+    availability: Availability | None
     available_seats: NotRequired[int | None]
-    cancel_until: NotRequired[str | None]
-    cancellation: str
+    cancel_until: str | None
+    cancellation: Cancellation
     created_at: str
     currency: str
     description: str
@@ -209,12 +229,12 @@ class EventBody(TypedDict):
     max_hold_seconds: int
     max_seats_per_user: int
     name: str
-    off_sale_at: NotRequired[str | None]
-    on_sale_at: NotRequired[str | None]
-    orphan_rule: str
-    sections: NotRequired[list[SectionBody] | None]
-    starts_at: NotRequired[str | None]
-    status: str
+    off_sale_at: str | None
+    on_sale_at: str | None
+    orphan_rule: OrphanRule
+    sections: NotRequired[list[SectionBody]]
+    starts_at: str | None
+    status: EventStatus
     total_seats: int
     venue: str
 
@@ -223,13 +243,13 @@ class EventChange(TypedDict):
     """A change to an event; absent fields stay."""
 
     cancel_until: NotRequired[str | None]
-    cancellation: NotRequired[str | None]
+    cancellation: NotRequired[Cancellation | None]
     description: NotRequired[str | None]
     name: NotRequired[str | None]
     off_sale_at: NotRequired[str | None]
     on_sale_at: NotRequired[str | None]
     starts_at: NotRequired[str | None]
-    status: NotRequired[str | None]
+    status: NotRequired[NewEventStatus | None]
     venue: NotRequired[str | None]
 
 
@@ -238,8 +258,8 @@ class EventListBody(TypedDict):
 
     as_of: str
     events: list[EventBody]
-    next_cursor: NotRequired[str | None]
-    page: NotRequired[int | None]
+    next_cursor: str | None
+    page: NotRequired[int]
     page_size: int
     total: int
 
@@ -250,7 +270,7 @@ class HealthBody(TypedDict):
     checks: Checks
     failing_tasks: NotRequired[list[str]]
     service: str
-    status: str
+    status: HealthStatus
     uptime_seconds: int
     version: str
 
@@ -279,15 +299,15 @@ class JoinedBody(TypedDict):
     """A place in line."""
 
     admitted: bool
-    cfWaitingRoom: NotRequired[CfWaitingRoom | None]
-    estimated_wait_seconds: NotRequired[int | None]
+    cfWaitingRoom: NotRequired[CfWaitingRoom]
+    estimated_wait_seconds: int | None
     message: str
-    on_sale_at: NotRequired[str | None]
-    position: NotRequired[int | None]
+    on_sale_at: NotRequired[str]
+    position: int | None
     refresh_after_seconds: int
-    session_seconds_left: NotRequired[int | None]
-    status: str
-    token: NotRequired[str | None]
+    session_seconds_left: NotRequired[int]
+    status: QueueStatus
+    token: str | None
 
 
 class KeysBreakdown(TypedDict):
@@ -332,7 +352,7 @@ class NewEvent(TypedDict):
     """An event to create."""
 
     cancel_until: NotRequired[str | None]
-    cancellation: NotRequired[str | None]
+    cancellation: NotRequired[Cancellation | None]
     currency: NotRequired[str | None]
     description: NotRequired[str | None]
     hold_ttl_seconds: NotRequired[int | None]
@@ -341,7 +361,7 @@ class NewEvent(TypedDict):
     name: str
     off_sale_at: NotRequired[str | None]
     on_sale_at: NotRequired[str | None]
-    orphan_rule: NotRequired[str | None]
+    orphan_rule: NotRequired[OrphanRule | None]
     sections: list[NewSection]
     starts_at: NotRequired[str | None]
     venue: NotRequired[str | None]
@@ -364,28 +384,49 @@ class NewSection(TypedDict):
 
 
 class Problem(TypedDict):
-    """An error."""
+    """An error. Compare `error`, show `detail`. Members after `trace_id` belong to certain codes."""
 
+    alternatives: NotRequired[list[list[int]]]
+    cancel_until: NotRequired[str | None]
     detail: str
-    error: str
+    error: ErrorCode
+    field: NotRequired[str]
+    headers: NotRequired[list[str]]
+    hold_expires_at: NotRequired[str]
+    max_seats_per_user: NotRequired[int]
+    on_sale_at: NotRequired[str]
+    parameter: NotRequired[str]
+    reason: NotRequired[AdmissionFault]
+    rule: NotRequired[str]
+    seats: NotRequired[ProblemSeats]
+    seats_held: NotRequired[int]
+    setting: NotRequired[str]
     status: int
     title: str
+    total_amount: NotRequired[int]
     trace_id: str
     type: str
+
+
+class ProblemSeat(TypedDict):
+    """The state of a requested seat."""
+
+    id: int
+    status: SeatStatus
 
 
 class QueueStatusBody(TypedDict):
     """A position in the waiting room."""
 
     admitted: bool
-    cfWaitingRoom: NotRequired[CfWaitingRoom | None]
-    estimated_wait_seconds: NotRequired[int | None]
+    cfWaitingRoom: NotRequired[CfWaitingRoom]
+    estimated_wait_seconds: int | None
     message: str
-    on_sale_at: NotRequired[str | None]
-    position: NotRequired[int | None]
+    on_sale_at: NotRequired[str]
+    position: int | None
     refresh_after_seconds: int
-    session_seconds_left: NotRequired[int | None]
-    status: str
+    session_seconds_left: NotRequired[int]
+    status: QueueStatus
 
 
 class Receipt(TypedDict):
@@ -404,18 +445,18 @@ class SeatBody(TypedDict):
 
     id: int
     price: int
-    row_number: NotRequired[str | None]
+    row_number: str | None
     seat_label: str
     seat_number: int
     section: str
-    status: str
+    status: SeatStatus
 
 
 class SeatMapBody(TypedDict):
     """A seat map."""
 
-    availability: str
-    available_seats: NotRequired[int | None]
+    availability: Availability
+    available_seats: NotRequired[int]
     event_id: int
     full: bool
     generation: int
@@ -438,11 +479,11 @@ class SectionBody(TypedDict):
 class SectionCounts(TypedDict):
     """Counts over a section."""
 
-    availability: str
-    available_seats: NotRequired[int | None]
-    blocked_seats: NotRequired[int | None]
-    booked_seats: NotRequired[int | None]
-    held_seats: NotRequired[int | None]
+    availability: Availability
+    available_seats: NotRequired[int]
+    blocked_seats: NotRequired[int]
+    booked_seats: NotRequired[int]
+    held_seats: NotRequired[int]
     name: str
     price: int
     total_seats: int
@@ -457,16 +498,27 @@ class StatsBody(TypedDict):
     event_id: int
     joined: int
     max_concurrent: int
-    method: NotRequired[str | None]
+    method: QueueMethod | None
     queue_size: int
     served: int
     slots_available: int
 
 
+class TicketBody(TypedDict):
+    """A ticket for one socket."""
+
+    expires_at: str
+    expires_in_seconds: int
+    ticket: str
+
+
 class WebhookBody(TypedDict):
     """The result of a webhook."""
 
-    result: str
+    result: WebhookResult
+
+
+ProblemSeats = Union[list[ProblemSeat], list[int]]
 
 
 class PushCommandRegisterWaitingRoom(TypedDict):
@@ -492,11 +544,11 @@ class PushMessageConnected(TypedDict):
     """The first message."""
 
     event_id: int
-    generation: NotRequired[int | None]
+    generation: int | None
     message: str
-    resume: NotRequired[str | None]
+    resume: NotRequired[str]
     type: Literal["connected"]
-    version: NotRequired[int | None]
+    version: int | None
 
 
 class PushMessageSnapshot(TypedDict):
@@ -515,16 +567,16 @@ class PushMessageSeatUpdate(TypedDict):
 
     event_id: int
     generation: int
-    resume: NotRequired[str | None]
+    resume: NotRequired[str]
     seat_ids: list[int]
     since: int
-    status: str
+    status: SeatStatus
     timestamp: str
     type: Literal["seat_update"]
     version: int
 
 
-PushMessageGap = TypedDict("PushMessageGap", {'event_id': 'int', 'from': 'NotRequired[str | None]', 'message': 'str', 'to': 'str', 'type': 'Literal["gap"]'})
+PushMessageGap = TypedDict("PushMessageGap", {'event_id': 'int', 'from': 'str | None', 'message': 'str', 'to': 'str', 'type': 'Literal["gap"]'})
 
 
 class PushMessageBookingExpired(TypedDict):
@@ -611,7 +663,7 @@ class PushMessageError(TypedDict):
     """The client's message was refused, or what it waited for will not happen."""
 
     detail: str
-    error: str
+    error: ErrorCode
     type: Literal["error"]
 
 
