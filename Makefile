@@ -216,7 +216,7 @@ openapi-lint: ## Check clients/openapi.json with redocly and spectral
 contract: openapi-lint ## Check that the server does what clients/openapi.json says: its examples, and schemathesis
 	@rm -rf .holdfast/contract
 	@HOLDFAST_LIMITS=observe HOLDFAST_ADMIN_KEYS_SHA256=ops:$$(printf %s contract | sha256sum | cut -d' ' -f1) \
-		DEMO_ADMIN_KEY=contract HOLDFAST_ADMIN_KEY=contract \
+		DEMO_ADMIN_KEY=contract CONTRACT_ADMIN_KEY=contract \
 		$(WITH_SERVER) --state .holdfast/contract --exec $(PYTHON) clients/tools/contract.py
 
 clients: ## Build and test the client libraries, and run their READMEs in empty projects

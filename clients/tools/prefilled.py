@@ -91,7 +91,7 @@ def main() -> None:
         method, path, operation = operations[name]
         path, headers, body = filled(operation, path, booking)
         if {"admin_key": []} in operation["security"]:
-            headers["X-Admin-Key"] = os.environ["HOLDFAST_ADMIN_KEY"]
+            headers["X-Admin-Key"] = os.environ["CONTRACT_ADMIN_KEY"]
         status, answer = send(method, path, headers, body)
         if name == "hold_seats" and answer:
             booking = answer.get("id", "")

@@ -100,7 +100,7 @@ pub struct BlockBody<'a> {
     params(
         ("event_id" = u32, Path, description = "The event", minimum = 1, example = 1),
     ),
-    request_body = NewBlockBody,
+    request_body(content = NewBlockBody, example = json!({ "seat_ids": [1, 2], "reason": "camera position" })),
     responses((status = 200, description = "Done", body = BlockedBody), BlockProblems),
 )]
 pub async fn block(context: RequestContext, payload: Payload) -> HandlerResult {
@@ -115,7 +115,7 @@ pub async fn block(context: RequestContext, payload: Payload) -> HandlerResult {
     params(
         ("event_id" = u32, Path, description = "The event", minimum = 1, example = 1),
     ),
-    request_body = NewBlockBody,
+    request_body(content = NewBlockBody, example = json!({ "seat_ids": [1, 2], "reason": "camera position" })),
     responses((status = 200, description = "Done", body = BlockedBody), BlockProblems),
 )]
 pub async fn release(context: RequestContext, payload: Payload) -> HandlerResult {
