@@ -52,7 +52,9 @@ def test_unknown_event_is_an_error() -> None:
 
 def test_waiting_room_is_pushed() -> None:
     event = new_event()["id"]
-    admin().enable_waiting_room(event, {"max_concurrent": 1, "session_duration": 300})
+    admin().enable_waiting_room(
+        event, {"max_concurrent": 1, "session_duration": 300, "claim_window": 120}
+    )
 
     async def wait() -> None:
         async with AsyncHoldfast(URL, user=someone()) as ann:

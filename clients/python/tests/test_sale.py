@@ -9,6 +9,7 @@ import pytest
 from conftest import URL, admin, client, new_event, someone
 
 from holdfast_client import (
+    Admission,
     AdmissionInvalidError,
     AsyncHoldfast,
     BookingExpiredError,
@@ -18,11 +19,14 @@ from holdfast_client import (
     SeatsUnavailableError,
     WaitingRoomRequiredError,
 )
+from holdfast_client._schema import QueueStatusBody
 
 
 def test_whole_sale_join_hold_conflict_pay_cancel() -> None:
     event = new_event()["id"]
-    admin().enable_waiting_room(event, {"max_concurrent": 1, "session_duration": 300})
+    admin().enable_waiting_room(
+        event, {"max_concurrent": 1, "session_duration": 300, "claim_window": 120}
+    )
     ann, bob = client(), client()
     with pytest.raises(WaitingRoomRequiredError):
         ann.hold({"event_id": event, "seat_ids": [3]})
@@ -33,8 +37,8 @@ def test_whole_sale_join_hold_conflict_pay_cancel() -> None:
     assert (held["status"], held["total_amount"]) == ("HOLD", 5000)
 
     # Bob waits behind Ann until she is done: a purchase ends her session.
-    seen = []
-    admitted = []
+    seen: list[QueueStatusBody] = []
+    admitted: list[Admission] = []
     waits = threading.Thread(
         target=lambda: admitted.append(bob.wait_for_admission(event, on_status=seen.append))
     )
@@ -71,7 +75,9 @@ def test_whole_sale_join_hold_conflict_pay_cancel() -> None:
 
 def test_whole_sale_with_asyncio() -> None:
     event = new_event()["id"]
-    admin().enable_waiting_room(event, {"max_concurrent": 1, "session_duration": 300})
+    admin().enable_waiting_room(
+        event, {"max_concurrent": 1, "session_duration": 300, "claim_window": 120}
+    )
 
     async def sale() -> None:
         async with AsyncHoldfast(URL, user=someone()) as ann:

@@ -79,7 +79,7 @@ test("an unknown event is an error, not a socket that never opens", { timeout: T
 
 test("the waiting room is pushed, also after the socket broke", { timeout: TEST_MS_MAX }, async () => {
   const event = await newEvent();
-  await admin().enableWaitingRoom(event.id, { max_concurrent: 1, session_duration: 300 });
+  await admin().enableWaitingRoom(event.id, { max_concurrent: 1, session_duration: 300, claim_window: 120 });
   const [ann, bob] = [client(), client({ baseUrl: proxy.url })];
   const inside = await ann.waitForAdmission(event.id);
   const place = await bob.joinWaitingRoom(event.id);

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from typing import TypeGuard
+
     from ._schema import ErrorCode, Problem, ProblemSeat
 
 
@@ -115,6 +117,6 @@ def problem_error(problem: Problem, retry_after_seconds: float | None) -> Proble
     return _CLASSES.get(problem["error"], ProblemError)(problem, retry_after_seconds)
 
 
-def is_problem(body: Any) -> bool:
+def is_problem(body: Any) -> TypeGuard[Problem]:
     """Whether a body is a problem document."""
     return isinstance(body, dict) and {"error", "detail", "status", "trace_id"} <= body.keys()

@@ -125,6 +125,7 @@ class AsyncTransport:
         query = "?" + urlencode({"since": since}) if since else ""
         url = self._base_url.replace("http", "ws", 1) + f"/ws/events/{event}{query}"
         headers = await self._headers()
+        # Entered, not left: the follower closes the socket.
         return await websockets.asyncio.client.connect(
             url, additional_headers=headers, open_timeout=self._timeout, max_size=None
-        )
+        ).__aenter__()

@@ -125,6 +125,7 @@ class Transport:
         query = "?" + urlencode({"since": since}) if since else ""
         url = self._base_url.replace("http", "ws", 1) + f"/ws/events/{event}{query}"
         headers = self._headers()
+        # Entered, not left: the follower closes the socket.
         return websockets.sync.client.connect(
             url, additional_headers=headers, open_timeout=self._timeout, max_size=None
-        )
+        ).__enter__()
