@@ -24,6 +24,7 @@ from holdfast_client._schema import QueueStatusBody
 
 def test_whole_sale_join_hold_conflict_pay_cancel() -> None:
     event = new_event()["id"]
+    assert client().wait_for_admission(event).token is None, "without a room nobody waits"
     admin().enable_waiting_room(
         event, {"max_concurrent": 1, "session_duration": 300, "claim_window": 120}
     )

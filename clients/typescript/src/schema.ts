@@ -7513,6 +7513,15 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "seat_ids": [
+                 *         1,
+                 *         2
+                 *       ],
+                 *       "reason": "camera position"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewBlock"];
             };
         };
@@ -7934,6 +7943,15 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "seat_ids": [
+                 *         1,
+                 *         2
+                 *       ],
+                 *       "reason": "camera position"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewBlock"];
             };
         };

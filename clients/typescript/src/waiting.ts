@@ -49,6 +49,7 @@ export async function waitForAdmission(client: Holdfast, event: number, options:
       }
       pauseMs = status.refresh_after_seconds * 1000 * (1 - EARLY_SHARE * Math.random());
     } catch (error) {
+      if (error instanceof ProblemError && error.code === "waiting_room_off") return open(error.message);
       if (!isPassing(error)) throw error;
       // Never gives up a place in line for a server that is away for a while.
       failures += 1;
@@ -57,6 +58,12 @@ export async function waitForAdmission(client: Holdfast, event: number, options:
     }
     await pause(pauseMs, signal);
   }
+}
+
+/** The admission to an event that has no waiting room now. */
+function open(message: string): Admission {
+  const none = { position: 0, estimated_wait_seconds: 0, refresh_after_seconds: 0 };
+  return { token: undefined, status: { admitted: true, status: "open", message, ...none } };
 }
 
 function isPassing(error: unknown): boolean {

@@ -10,6 +10,8 @@ const TEST_MS_MAX = 60_000;
 
 test("a whole sale: join, admitted, hold, conflict with alternatives, pay, cancel", { timeout: TEST_MS_MAX }, async () => {
   const event = await newEvent();
+  const open = await client().waitForAdmission(event.id);
+  assert.deepEqual([open.token, open.status.status], [undefined, "open"], "without a waiting room nobody waits");
   await admin().enableWaitingRoom(event.id, { max_concurrent: 1, session_duration: 300, claim_window: 120 });
   const [ann, bob] = [client(), client()];
   await assert.rejects(ann.hold({ event_id: event.id, seat_ids: [3] }), WaitingRoomRequiredError);

@@ -32,6 +32,19 @@ class Admission:
     token: str | None
     status: QueueStatusBody
 
+    @staticmethod
+    def without_room(message: str) -> Admission:
+        """The admission to an event that has no waiting room now."""
+        status: QueueStatusBody = {
+            "admitted": True,
+            "status": "open",
+            "position": 0,
+            "estimated_wait_seconds": 0,
+            "refresh_after_seconds": 0,
+            "message": message,
+        }
+        return Admission(None, status)
+
 
 def is_passing(error: NoAnswerError | ProblemError) -> bool:
     """Whether to ask again after this error."""

@@ -244,6 +244,8 @@ class AsyncHoldfast:
                     raise SaleOverError(status["status"], status["message"])
                 pause = status["refresh_after_seconds"] * (1 - EARLY_SHARE * random.random())
             except (NoAnswerError, ProblemError) as error:
+                if isinstance(error, ProblemError) and error.code == "waiting_room_off":
+                    return Admission.without_room(str(error))
                 if not is_passing(error):
                     raise
                 failures += 1
