@@ -5,7 +5,6 @@ use actix_web::web::Payload;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::http::words;
 use super::admin_audit::{self, AdminAction};
 use super::openapi::{BlockProblems, ListBlocksProblems};
 use super::seat_ids::{SeatNumber, each_once};
@@ -20,6 +19,7 @@ use crate::http::fields::{List, Text};
 use crate::http::params::{Query, event_id};
 use crate::http::problem::Problem;
 use crate::http::reply::json;
+use crate::http::words;
 use crate::redis::BlockAction;
 use crate::sale::{ArchivedBlock, BlockPosition, BlockRequest, BlockSelection};
 

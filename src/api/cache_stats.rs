@@ -8,8 +8,8 @@ use utoipa::ToSchema;
 
 use crate::live::LiveState;
 
-use super::seats::CacheStats;
 use super::openapi::OpenProblems;
+use super::seats::CacheStats;
 use super::state::RequestContext;
 use crate::http::HandlerResult;
 use crate::http::reply::json_with;

@@ -7,13 +7,13 @@ use actix_web::web::Payload;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::words;
 use super::openapi::WebhookProblems;
 use super::state::RequestContext;
 use crate::http::HandlerResult;
 use crate::http::body::{self, BodyLimits};
 use crate::http::problem::{Code, Problem};
 use crate::http::reply::json;
+use crate::http::words;
 use crate::payments::webhook::{self, SignatureError};
 use crate::sale::WebhookResult;
 

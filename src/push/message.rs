@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use tokio_util::codec::Encoder;
 use utoipa::ToSchema;
 
-use crate::http::words;
 use super::protocol::Protocol;
 use crate::domain::time::iso8601;
 use crate::domain::{EventId, Inventory};
 use crate::http::problem::Problem;
+use crate::http::words;
 use crate::live::{Expired, ViewVersion};
 
 /// A message from the server.

@@ -3,10 +3,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::words;
 use crate::domain::time::{iso8601, iso8601_once};
 use crate::domain::{Booking, Durability, Event, SeatId, Status};
 use crate::http::params::Paging;
+use crate::http::words;
 use crate::sale::{BookingPage, BookingView, ListedBooking};
 
 /// A booking.

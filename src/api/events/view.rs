@@ -3,12 +3,12 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::words;
 use crate::config::values::Detail;
 use crate::domain::layout::Section;
 use crate::domain::time::iso8601;
 use crate::domain::{Availability, EventId, Seating};
 use crate::http::params::Paging;
+use crate::http::words;
 use crate::sale::{EventPage, EventView};
 
 /// An event.

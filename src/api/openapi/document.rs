@@ -47,8 +47,20 @@ fn schemes() -> [(&'static str, SecurityScheme); 3] {
     };
     [
         (TOKEN, SecurityScheme::Http(token.build())),
-        (NAME, header("X-User-Id", "With `auth = \"trusted\"`: the user, named by a trusted gateway or on the server's machine.")),
-        (KEY, header("X-Admin-Key", "An admin key; on a development machine without configured keys none is needed.")),
+        (
+            NAME,
+            header(
+                "X-User-Id",
+                "With `auth = \"trusted\"`: the user, named by a trusted gateway or on the server's machine.",
+            ),
+        ),
+        (
+            KEY,
+            header(
+                "X-Admin-Key",
+                "An admin key; on a development machine without configured keys none is needed.",
+            ),
+        ),
     ]
 }
 

@@ -14,9 +14,7 @@ use std::collections::BTreeMap;
 use utoipa::IntoResponses;
 use utoipa::openapi::response::Response;
 use utoipa::openapi::schema::{AllOf, Schema, Type};
-use utoipa::openapi::{
-    ContentBuilder, Header, ObjectBuilder, Ref, RefOr, ResponseBuilder,
-};
+use utoipa::openapi::{ContentBuilder, Header, ObjectBuilder, Ref, RefOr, ResponseBuilder};
 
 use crate::http::problem::{Code, PROBLEM_JSON};
 pub use document::Identification;
@@ -172,7 +170,8 @@ fn response(status: u16, codes: &[Code]) -> RefOr<Response> {
         .item(Ref::from_schema_name("Problem"))
         .item(narrowed.required("error"))
         .build();
-    let content = ContentBuilder::new().schema(Some(Schema::AllOf(schema))).example(example).build();
+    let content =
+        ContentBuilder::new().schema(Some(Schema::AllOf(schema))).example(example).build();
     let response = ResponseBuilder::new()
         .description(description.join("; "))
         .content(PROBLEM_JSON, content)
@@ -180,8 +179,14 @@ fn response(status: u16, codes: &[Code]) -> RefOr<Response> {
     let response = match status {
         429 => response
             .header("Retry-After", retry_after())
-            .header("RateLimit-Policy", header(Type::String, "The rule: `\"name\";q=limit;w=seconds`."))
-            .header("RateLimit", header(Type::String, "What is left: `\"name\";r=left;t=seconds`.")),
+            .header(
+                "RateLimit-Policy",
+                header(Type::String, "The rule: `\"name\";q=limit;w=seconds`."),
+            )
+            .header(
+                "RateLimit",
+                header(Type::String, "What is left: `\"name\";r=left;t=seconds`."),
+            ),
         503 => response.header("Retry-After", retry_after()),
         _ => response,
     };

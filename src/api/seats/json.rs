@@ -7,9 +7,9 @@ use actix_web::web::Bytes;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::words;
 use crate::config::values::Detail;
 use crate::domain::{Availability, SeatCounts, SeatId, SeatState};
+use crate::http::words;
 
 use super::counted::CountedSeats;
 

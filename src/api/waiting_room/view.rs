@@ -3,10 +3,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::http::words;
 use crate::domain::draw::{DrawStatus, PublicDraw};
 use crate::domain::time::iso8601;
 use crate::domain::{EventId, Method, RoomSettings, RoomState};
+use crate::http::words;
 use crate::sale::waiting_room::{QueueStatus, SETTINGS_APPLY_WITHIN_SECONDS, Ticket};
 
 /// `refresh_after_seconds` of a status that does not wait, seconds.
