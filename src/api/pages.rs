@@ -6,7 +6,7 @@ use actix_web::body::MessageBody;
 use actix_web::web::Payload;
 
 use super::docs;
-use super::openapi::{DocsProblems, OpenProblems, PageProblems};
+use super::openapi::{DocsProblems, OpenProblems};
 use super::state::RequestContext;
 use crate::http::HandlerResult;
 use crate::http::outgoing::Slices;

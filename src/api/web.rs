@@ -15,7 +15,7 @@ use flate2::write::GzEncoder;
 use include_dir::{Dir, include_dir};
 use sha2::{Digest, Sha256};
 
-use super::openapi::ProblemBody;
+use super::openapi::{AssetProblems, PageProblems};
 use super::state::RequestContext;
 use crate::http::HandlerResult;
 use crate::http::headers::accepts_gzip;
@@ -68,8 +68,8 @@ impl WebFile {
 
 /// The events
 #[utoipa::path(
-    get, path = "/", tag = "pages",
-    responses((status = 200, description = "A page for people", body = String, content_type = "text/html")),
+    get, operation_id = "get_front_page", path = "/", tag = "pages",
+    responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), PageProblems),
 )]
 pub async fn index(context: RequestContext, _: Payload) -> HandlerResult {
     respond(&context, "index.html", CHECKED)
@@ -77,9 +77,9 @@ pub async fn index(context: RequestContext, _: Payload) -> HandlerResult {
 
 /// An event's seats, to buy
 #[utoipa::path(
-    get, path = "/events/{event_id}", tag = "pages",
+    get, operation_id = "get_event_page", path = "/events/{event_id}", tag = "pages",
     params(("event_id" = String, Path, description = "The event, which the page reads from the API")),
-    responses((status = 200, description = "A page for people", body = String, content_type = "text/html")),
+    responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), PageProblems),
 )]
 pub async fn event(context: RequestContext, _: Payload) -> HandlerResult {
     respond(&context, "event.html", CHECKED)
@@ -87,8 +87,8 @@ pub async fn event(context: RequestContext, _: Payload) -> HandlerResult {
 
 /// The operator's console
 #[utoipa::path(
-    get, path = "/console", tag = "pages",
-    responses((status = 200, description = "A page for people", body = String, content_type = "text/html")),
+    get, operation_id = "get_console", path = "/console", tag = "pages",
+    responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), PageProblems),
 )]
 pub async fn console(context: RequestContext, _: Payload) -> HandlerResult {
     respond(&context, "console.html", CHECKED)
@@ -96,9 +96,9 @@ pub async fn console(context: RequestContext, _: Payload) -> HandlerResult {
 
 /// A part of the operator's console
 #[utoipa::path(
-    get, path = "/console/{page}", tag = "pages",
+    get, operation_id = "get_console_page", path = "/console/{page}", tag = "pages",
     params(("page" = String, Path, description = "Which part, such as `bookings`, and what it shows")),
-    responses((status = 200, description = "A page for people", body = String, content_type = "text/html")),
+    responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), PageProblems),
 )]
 pub async fn console_page(context: RequestContext, _: Payload) -> HandlerResult {
     respond(&context, "console.html", CHECKED)
@@ -106,12 +106,12 @@ pub async fn console_page(context: RequestContext, _: Payload) -> HandlerResult 
 
 /// A script or style of the pages
 #[utoipa::path(
-    get, path = "/assets/{file}", tag = "pages",
+    get, operation_id = "get_asset", path = "/assets/{file}", tag = "pages",
     params(("file" = String, Path, description = "The file, as pages name it")),
     responses(
         (status = 200, description = "The file", body = String, content_type = "text/javascript"),
         (status = 304, description = "The client has it"),
-        (status = 404, description = "It is another version's: reload the page", body = ProblemBody, content_type = "application/problem+json"),
+        AssetProblems,
     ),
 )]
 pub async fn asset(context: RequestContext, _: Payload) -> HandlerResult {
@@ -121,8 +121,8 @@ pub async fn asset(context: RequestContext, _: Payload) -> HandlerResult {
 
 /// The pages' icon
 #[utoipa::path(
-    get, path = "/favicon.svg", tag = "pages",
-    responses((status = 200, description = "The icon", body = String, content_type = "image/svg+xml")),
+    get, operation_id = "get_favicon", path = "/favicon.svg", tag = "pages",
+    responses((status = 200, description = "The icon", body = String, content_type = "image/svg+xml"), PageProblems),
 )]
 pub async fn icon(context: RequestContext, _: Payload) -> HandlerResult {
     respond(&context, "favicon.svg", CHECKED)
@@ -130,8 +130,8 @@ pub async fn icon(context: RequestContext, _: Payload) -> HandlerResult {
 
 /// The script that chooses between light and dark before a page is drawn
 #[utoipa::path(
-    get, path = "/theme.js", tag = "pages",
-    responses((status = 200, description = "The script", body = String, content_type = "text/javascript")),
+    get, operation_id = "get_theme_script", path = "/theme.js", tag = "pages",
+    responses((status = 200, description = "The script", body = String, content_type = "text/javascript"), PageProblems),
 )]
 pub async fn theme(context: RequestContext, _: Payload) -> HandlerResult {
     respond(&context, "theme.js", CHECKED)

@@ -82,6 +82,8 @@ problems! {
     OpenProblems: OPEN |;
     /// Of pages.
     PageProblems: OPEN PAGE |;
+    /// Of files of pages, which another version may not have.
+    AssetProblems: OPEN PAGE | RouteUnknown;
     /// Of the documentation, which can be switched off.
     DocsProblems: OPEN PAGE | RouteUnknown;
     /// Of reading an event.
