@@ -55,9 +55,13 @@ fn every_documented_response_header_is_exposed() {
     let mut documented = BTreeSet::new();
     walk(&document, &mut |value| {
         if let Some(headers) = value["headers"].as_object() {
-            documented.extend(headers.keys().map(|name| name.to_ascii_lowercase()));
+            // A problem has a member of this name too.
+            let are_of_response = headers.values().all(|header| header["schema"].is_object());
+            let names = headers.keys().filter(|_| are_of_response);
+            documented.extend(names.map(|name| name.to_ascii_lowercase()));
         }
     });
+    assert!(documented.len() >= 5, "{documented:?}");
     for name in documented {
         let is_exposed =
             RESPONSE_HEADERS.contains(&name.as_str()) || ALWAYS_EXPOSED.contains(&name.as_str());

@@ -85,8 +85,9 @@ impl Buyer {
             if let Some(body) = self.hold_body(attempt).await {
                 let key = self.key(&format!("hold{attempt}"));
                 let mut result = self.send_hold(&body, &key).await;
-                if result.error.as_deref() == Some("waiting_room_required") && self.token.is_none()
-                {
+                if result.error.as_deref() == Some("waiting_room_required") {
+                    // Also after a session that ended while this buyer was choosing.
+                    self.token = None;
                     self.wait_in_line().await?;
                     result = self.send_hold(&body, &key).await;
                 }

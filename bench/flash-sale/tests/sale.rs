@@ -214,7 +214,8 @@ async fn sale_behind_a_waiting_room_is_clean() {
     assert_eq!(sum(&summary["fates"]), 100, "{summary:#}");
     let (operations, fates) = (&summary["operations"], &summary["fates"]);
     assert!(fates["bought"].as_u64() > Some(10) && fates["refused"].is_null(), "{summary:#}");
-    assert_eq!(operations["join"]["outcomes"]["200"], 100, "{operations:#}");
+    // Who chooses for longer than a session lasts joins again.
+    assert!(operations["join"]["outcomes"]["200"].as_u64() >= Some(100), "{operations:#}");
     assert!(operations["wait"]["calls"].as_u64() > Some(0), "{operations:#}");
     assert!(operations["leave"]["calls"].as_u64() > Some(0), "{operations:#}");
 }

@@ -115,11 +115,18 @@ fn token_length_is_bounded() {
 #[test]
 fn signed_malformed_payload_is_refused() {
     let keys = keys(&[NEW]);
+    // Of this deployment, `count` bytes in all.
+    let payload = |byte: u8, count: usize| {
+        let mut bytes = keys.deployment.0.to_vec();
+        bytes.resize(count, byte);
+        BASE64URL_NOPAD.encode(&bytes)
+    };
     for payload in [
-        BASE64URL_NOPAD.encode(&[0; HEAD_BYTES - 1]),
-        BASE64URL_NOPAD.encode(&[0; HEAD_BYTES]),
-        BASE64URL_NOPAD.encode(&[0xff; HEAD_BYTES + 1]),
-        BASE64URL_NOPAD.encode(&[b'u'; PAYLOAD_BYTES_MAX + 1]),
+        BASE64URL_NOPAD.encode(&[0; TAG_BYTES - 1]),
+        payload(0, HEAD_BYTES - 1),
+        payload(0, HEAD_BYTES),
+        payload(0xff, HEAD_BYTES + 1),
+        payload(b'u', PAYLOAD_BYTES_MAX + 1),
         "=".to_owned(),
     ] {
         let signed = format!("{VERSION}{}.{payload}", NEW.0);
