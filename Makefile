@@ -7,7 +7,7 @@ TEST ?=
 DEMO ?=
 # Tests wait for servers and for deadlines most of the time: more run at once than there are cores.
 TEST_THREADS ?= 6
-GRANTS ?=
+GRANTS ?= --rounds 5
 GROWTH ?=
 PAID ?=
 SALE ?=
@@ -130,7 +130,7 @@ bench-grants: ## Measure granted holds against a script with the same effects an
 	@rm -rf .holdfast/bench-grants
 	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-grants \
-		--exec sh -c 'exec holdfast-bench grants --url $$API_URL --rounds 5 \
+		--exec sh -c 'exec holdfast-bench grants --url $$API_URL \
 		--redis-url $$HOLDFAST_REDIS_URL --json .holdfast/bench-grants.json $(GRANTS)'
 
 bench-growth: ## Measure how costs grow with seats, bookings, events and queues; GROWTH="--rounds 3" changes it

@@ -23,7 +23,7 @@ use super::stage::rows_of_a_hundred;
 /// Rows of a hundred seats: more than rounds.
 const ROWS: u32 = 100;
 /// The most that a confirmation's median may be, as a ratio.
-const RATIO_TARGET: f64 = 6.0;
+const RATIO_TARGET: f64 = 5.0;
 /// The sequential writes between `confirm` and its receipt. Writes in one line are concurrent.
 const WRITES_IN_A_ROW: [&str; 4] = [
     "the intent (API)",
