@@ -45,7 +45,7 @@ built=$root/target/debug
 if [ ! -d "$CARGO_TARGET_DIR" ] && [ -d "$built" ]; then
     mkdir -p "$CARGO_TARGET_DIR" && cp -al "$built" "$CARGO_TARGET_DIR/debug" &&
         rm -rf "$CARGO_TARGET_DIR/debug/.fingerprint" "$CARGO_TARGET_DIR/debug/examples" &&
-        find "$CARGO_TARGET_DIR/debug" -maxdepth 2 -type f \( -perm -u+x ! -name '*.so' -o -name '*.d' \) -delete &&
+        find "$CARGO_TARGET_DIR/debug" -maxdepth 2 -type f \( -perm -u+x ! -name '*.so' -o -name '*.d' -o -name '.cargo*-lock' \) -delete &&
         cp -a "$built/.fingerprint" "$CARGO_TARGET_DIR/debug/" || exit 1
 fi
 cd "$copy" || exit 1
