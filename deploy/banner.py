@@ -7,6 +7,8 @@ from typing import Dict, NamedTuple
 
 from process import shown
 
+SITES_COLUMNS_MAX = 66
+
 
 class Running(NamedTuple):
     """A running Holdfast."""
@@ -35,6 +37,8 @@ def banner(running: Running, given: Dict[str, str]) -> str:
   Console       {running.api}/console
   API docs      {running.api}/docs/
 
+{pages_of_others(running.env.get("HOLDFAST_CORS_ORIGINS", ""))}
+
 {strong}Operate it{plain}, in another terminal:
 
   {export("HOLDFAST_REDIS_URL", running.redis, given)}
@@ -48,6 +52,16 @@ def banner(running: Running, given: Dict[str, str]) -> str:
 Data and logs are in {shown(running.state)}.
 {strong}Ctrl-C stops everything{plain}; the data stay.
 """
+
+
+def pages_of_others(sites: str) -> str:
+    """Which sites' pages may call the API; more than fit are counted."""
+    if not sites:
+        return "No other site's pages may call the API (HOLDFAST_CORS_ORIGINS)."
+    named = ", ".join(sites.split(","))
+    if len(named) > SITES_COLUMNS_MAX:
+        named = f"{len(sites.split(','))} sites"
+    return f"Pages of {named} may\ncall the API too; HOLDFAST_CORS_ORIGINS changes that."
 
 
 def export(name: str, url: str, given: Dict[str, str]) -> str:

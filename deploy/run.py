@@ -41,6 +41,9 @@ from process import (
 )
 
 LISTEN_DEFAULT = "127.0.0.1:8000"
+# Pages that a developer serves from this machine may call the API. They gain nothing: a program that can
+# serve them can call the API itself.
+ORIGINS_DEFAULT = "http://localhost:*,http://127.0.0.1:*"
 READY_SECONDS_MAX = 60
 PORTS_TRIED_MAX = 50
 WATCH_SECONDS = 0.2
@@ -54,6 +57,10 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return "{}:{}".format("[%s]" % self.host if ":" in self.host else self.host, self.port)
+
+    def is_loopback(self) -> bool:
+        """Whether nobody but this machine can reach it."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
 
     def url(self) -> str:
         """Its address for a client on this machine."""
@@ -231,6 +238,9 @@ def start_all(args: argparse.Namespace, children: Children, api: Address, state:
         "HOLDFAST_MONGODB_URL": mongodb,
         "HOLDFAST_TOKEN_SECRETS": token_secrets(state),
     }
+    # Commands of `--exec`, such as benchmarks, say themselves what they need.
+    if api.is_loopback() and not getattr(args, "exec", None):
+        env["HOLDFAST_CORS_ORIGINS"] = os.environ.get("HOLDFAST_CORS_ORIGINS", ORIGINS_DEFAULT)
     say(f"Start    worker and API on {api}")
     worker_child = start_program(children, state, programs, "worker", env)
     apis = [api]

@@ -17,6 +17,8 @@ const BACKEND_CLAIMS_MAX: usize = 16;
 /// Maximum number of sites that may read responses, and of headers that they may send.
 const CORS_ORIGINS_MAX: usize = 100;
 const CORS_HEADERS_MAX: usize = 100;
+/// Names of this machine, of which all ports may be named at once.
+const LOOPBACK_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 impl Config {
     pub(super) fn check_identity(&self, faults: &mut Vec<String>) {
@@ -104,7 +106,8 @@ impl Config {
             format!(
                 "cors_origins: {} is no origin: write scheme and host alone, as \
                  https://tickets.example (as browsers do: in small letters, and a port only where \
-                 it is not the scheme's own), or * for all",
+                 it is not the scheme's own), http://localhost:* for every port of this machine, \
+                 or * for all",
                 quoted(origin)
             )
         }));
@@ -119,8 +122,13 @@ impl Config {
     }
 }
 
-/// Whether it is an `Origin` as sent by browsers: no path, not even `/`; or `*`.
+/// Whether it is an `Origin` as sent by browsers: no path, not even `/`; or `*`, or every port of this
+/// machine.
 fn is_origin(text: &str) -> bool {
+    if let Some(site) = text.strip_suffix(":*") {
+        let host = site.strip_prefix("http://").or_else(|| site.strip_prefix("https://"));
+        return host.is_some_and(|host| LOOPBACK_HOSTS.contains(&host));
+    }
     let Ok(uri) = text.parse::<Uri>() else { return false };
     let whole = || {
         let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
@@ -254,6 +262,14 @@ mod tests {
             assert!(!is_origin(text), "{text}");
         }
         assert!(is_origin("http://h:443") && is_origin("https://h:8443"));
+        for text in ["http://localhost:*", "https://127.0.0.1:*", "http://[::1]:*"] {
+            assert!(is_origin(text), "{text}");
+        }
+        for text in
+            ["https://tickets.example:*", "localhost:*", "http://:*", "http://localhost:*:*"]
+        {
+            assert!(!is_origin(text), "{text}");
+        }
         let config = Config { cors_origins: vec!["h".into()], ..Config::default() };
         assert!(config.check().unwrap_err().0.contains("cors_origins: \"h\" is no origin"));
     }

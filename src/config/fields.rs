@@ -355,7 +355,8 @@ settings! {
     /// (`AVAILABLE`, `FEW_LEFT`, `SOLD_OUT`). Seat maps show every seat's state either way.
     public_availability: Detail = Detail::Exact;
     /// Sites whose pages may read responses (CORS) and open WebSockets, as `https://tickets.example`;
-    /// `*` is all, but not on loopback where clients need no key or token. Empty: none.
+    /// `http://localhost:*` is every port of this machine; `*` is all, but not on loopback where clients
+    /// need no key or token. Empty: none.
     cors_origins: Vec<String> = Vec::new();
     /// Headers that those pages may send, besides those of the API; `*` is all. A browser refuses a
     /// whole request for one that is not listed. 100 at most.

@@ -21,7 +21,7 @@ use actix_web::http::header::{HOST, HeaderName, ORIGIN};
 use crate::config::Config;
 
 use super::is_from_this_machine;
-use crate::http::origin::is_same as is_same_site;
+use crate::http::origin;
 use crate::http::problem::{Code, Problem};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -70,9 +70,9 @@ fn check_origin(config: &Config, request: &HttpRequest) -> Result<(), Problem> {
     let headers = request.headers();
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     // `*` names no particular site.
-    let is_known = |origin: &str| {
-        is_same_site(origin, text(HOST).unwrap_or_default())
-            || config.cors_origins.iter().any(|known| known == origin)
+    let is_known = |page: &str| {
+        origin::is_same(page, text(HOST).unwrap_or_default())
+            || config.cors_origins.iter().any(|site| origin::is_site(site, page))
     };
     let is_foreign = match text(ORIGIN) {
         Some(origin) => !is_known(origin),
@@ -165,7 +165,8 @@ mod tests {
     #[test]
     fn other_sites_pages_may_read_public_routes_alone() {
         let site = "https://shop.example";
-        let config = Config { cors_origins: vec![site.into(), "*".into()], ..Config::default() };
+        let cors_origins = ["*", site, "http://localhost:*"].map(str::to_owned).into();
+        let config = Config { cors_origins, ..Config::default() };
         let refused = Some(Code::OriginForbidden);
         for mark in [EVIL, ("origin", "null"), ("sec-fetch-site", "cross-site")] {
             let ask = |method| with(method, &[HERE, mark]);
@@ -177,6 +178,7 @@ mod tests {
         }
         for mark in [
             ("origin", site),
+            ("origin", "http://localhost:5173"),
             ("origin", "http://127.0.0.1:8000"),
             ("sec-fetch-site", "same-origin"),
             ("sec-fetch-site", "none"),

@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::telemetry::Metrics;
 
 use super::headers::TRACE_ID;
+use super::origin;
 use super::problem::{Code, Problem};
 use super::request_head::RequestHead;
 
@@ -88,7 +89,7 @@ pub fn has_origins(config: &Config) -> bool {
 
 /// Whether pages of a site are allowed.
 pub fn allows_origin(config: &Config, origin: &str) -> bool {
-    config.cors_origins.iter().any(|allowed| allowed == ANY || allowed == origin)
+    config.cors_origins.iter().any(|site| site == ANY || origin::is_site(site, origin))
 }
 
 /// The `actix-cors` middleware for these settings. Browser credentials (cookies) are not allowed:
@@ -108,7 +109,10 @@ pub fn middleware(config: &Config) -> Cors {
     if config.cors_origins.iter().any(|origin| origin == ANY) {
         return cors.allow_any_origin().send_wildcard();
     }
-    config.cors_origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+    let sites = config.cors_origins.clone();
+    cors.allowed_origin_fn(move |page, _| {
+        page.to_str().is_ok_and(|page| sites.iter().any(|site| origin::is_site(site, page)))
+    })
 }
 
 fn allows_any_header(config: &Config) -> bool {

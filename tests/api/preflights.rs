@@ -87,6 +87,27 @@ async fn documented_headers_pass_on_every_route() {
 }
 
 #[tokio::test]
+async fn every_port_of_this_machine_may_be_allowed() {
+    let api = open_to(&["http://localhost:*"], &[]).await;
+    for origin in ["http://localhost", "http://localhost:5173"] {
+        let reply = preflight(&api, origin, "POST", "/api/v1/bookings", "content-type").await;
+        assert_eq!(reply.status, 200, "{origin}: {}", reply.text());
+        assert_eq!(reply.header("access-control-allow-origin"), Some(origin));
+    }
+    for origin in
+        ["https://localhost:5173", "http://127.0.0.1:5173", "http://localhost:1.evil.example"]
+    {
+        let refused = preflight(&api, origin, "POST", "/api/v1/bookings", "content-type").await;
+        assert_eq!(
+            refused.problem(400, "preflight_refused")["setting"],
+            "cors_origins",
+            "{origin}"
+        );
+    }
+    api.stop().await;
+}
+
+#[tokio::test]
 async fn refused_preflight_names_the_setting() {
     let api = open_to(&[SITE], &["X-Shop-Version"]).await;
     let path = "/api/v1/bookings";
