@@ -217,6 +217,7 @@ contract: openapi-lint ## Check that the server does what clients/openapi.json s
 	@rm -rf .holdfast/contract
 	@HOLDFAST_LIMITS=observe HOLDFAST_ADMIN_KEYS_SHA256=ops:$$(printf %s contract | sha256sum | cut -d' ' -f1) \
 		DEMO_ADMIN_KEY=contract CONTRACT_ADMIN_KEY=contract \
+		HOLDFAST_PAYMENT_WEBHOOK_SECRET=the-contract-tests-webhook-secret \
 		$(WITH_SERVER) --state .holdfast/contract --exec $(PYTHON) clients/tools/contract.py
 
 clients: ## Build and test the client libraries, and run their READMEs in empty projects

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools import CLIENTS, PACKAGES, node, npm_ci, python, run
+from tools import CLIENTS, PACKAGES, PIP_ENV, node, npm_ci, python, run
 
 API = os.environ["API_URL"]
 TYPESCRIPT = CLIENTS / "typescript"
@@ -59,11 +59,11 @@ def python_client() -> None:
         # Made of a copy: a build leaves files in its folder.
         shutil.copytree(PYTHON, project / "source", ignore=shutil.ignore_patterns("__pycache__", ".*cache"))
         pip = [sys.executable, "-m", "pip", "--quiet"]
-        environment = {"PYTHONPATH": str(PACKAGES)}
+        environment = {"PYTHONPATH": str(PACKAGES), **PIP_ENV}
         wheel = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", project, project / "source"]
         run(*pip, *wheel, **environment)
         (archive,) = project.glob("*.whl")
-        run(*pip, "install", "--no-deps", "--target", project / "site", archive, PIP_USER="0")
+        run(*pip, "install", "--no-deps", "--target", project / "site", archive, **PIP_ENV)
         (project / "sale.py").write_text(snippet(PYTHON / "README.md", "python"))
         # The wheel's files and its dependencies, nothing of this checkout.
         path = os.pathsep.join([str(project / "site"), str(PACKAGES)])

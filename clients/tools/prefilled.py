@@ -1,6 +1,6 @@
 """Sends every operation as a documentation page has it filled in, and expects it to succeed.
 
-Only a booking's id is put in: an example cannot know it. API_URL names the server; its events 1 and 2
+Only a booking's id and the name of a page's script are put in: an example cannot know them. API_URL names the server; its events 1 and 2
 are those of `make run`.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import urllib.error
 import urllib.request
 from typing import Any
@@ -15,11 +16,11 @@ from typing import Any
 from tools import DOCUMENT
 
 API = os.environ["API_URL"]
-# The answer that shows the route works: there is no draw, no webhook secret and no token, and this is no socket.
+# The answer that shows the route works: there is no draw, no signature and no token, and this is no socket.
 EXPECTED = {
     "get_draw": 404,
     "open_socket": 426,
-    "handle_payment_webhook": 404,
+    "handle_payment_webhook": 400,
     "redirect_to_docs": 308,
     "get_queue_status": 400,
     "leave_waiting_room": 400,
@@ -58,14 +59,24 @@ def send(method: str, path: str, headers: dict[str, str], body: Any) -> tuple[in
             return error.code, json.loads(error.read() or b"null")
 
 
-def filled(operation: dict[str, Any], path: str, booking: str) -> tuple[str, dict[str, str], Any]:
+def script_of_a_page() -> str:
+    """The name of a file that the front page loads."""
+    with OPENER.open(API + "/", timeout=30) as response:
+        found = re.search(r'"/assets/([^"]+)"', response.read().decode())
+    assert found
+    return found[1]
+
+
+def filled(
+    operation: dict[str, Any], path: str, known: dict[str, str]
+) -> tuple[str, dict[str, str], Any]:
     """The path, headers and body of an operation's examples."""
     headers: dict[str, str] = {}
     query = []
     for parameter in operation.get("parameters", []):
         example = parameter.get("example", parameter.get("schema", {}).get("example"))
-        if parameter["name"] == "booking_id":
-            example = booking
+        if parameter["name"] == "booking_id" or example is None:
+            example = known.get(parameter["name"])
         if example is None:
             assert not parameter.get("required") or parameter["name"] == "Stripe-Signature", parameter
         elif parameter["in"] == "path":
@@ -86,15 +97,15 @@ def main() -> None:
         for path, item in document["paths"].items()
         for method, operation in item.items()
     }
-    booking, failures = "", []
+    known, failures = {"file": script_of_a_page()}, []
     for name in ORDER + sorted(set(operations) - set(ORDER)):
         method, path, operation = operations[name]
-        path, headers, body = filled(operation, path, booking)
+        path, headers, body = filled(operation, path, known)
         if {"admin_key": []} in operation["security"]:
             headers["X-Admin-Key"] = os.environ["CONTRACT_ADMIN_KEY"]
         status, answer = send(method, path, headers, body)
         if name == "hold_seats" and answer:
-            booking = answer.get("id", "")
+            known["booking_id"] = answer.get("id", "")
         if status != EXPECTED.get(name, status if 200 <= status < 300 else None):
             failures.append(f"{method} {path}: {status} {json.dumps(answer)[:300]}")
     print("\n".join(failures))

@@ -14,6 +14,8 @@ CLIENTS = TOOLS.parent
 ROOT = CLIENTS.parent
 DOCUMENT = CLIENTS / "openapi.json"
 PACKAGES = ROOT / ".holdfast" / "clients" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+# Packages go to a folder of their own, whoever runs this.
+PIP_ENV = {"PIP_USER": "0", "PIP_ROOT_USER_ACTION": "ignore", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 # Older ones would need other pins.
 PYTHON_OLDEST = (3, 11)
 
@@ -59,7 +61,7 @@ def _pip_install() -> None:
         shutil.rmtree(PACKAGES, ignore_errors=True)
         # Neither a venv nor root is needed. The pins are complete.
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:"]
-        run(*pip, "--target", PACKAGES, "-r", requirements, PIP_USER="0")
+        run(*pip, "--target", PACKAGES, "-r", requirements, **PIP_ENV)
         stamp.write_text(wanted)
 
 

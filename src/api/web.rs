@@ -67,6 +67,8 @@ impl WebFile {
 }
 
 /// The events
+///
+/// The list of events; each links to its own page.
 #[utoipa::path(
     get, operation_id = "get_front_page", path = "/", tag = "pages",
     responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), PageProblems),
@@ -76,9 +78,11 @@ pub async fn index(context: RequestContext, _: Payload) -> HandlerResult {
 }
 
 /// An event's seats, to buy
+///
+/// The seat map, the waiting room, holds and payments of one event, whatever its state.
 #[utoipa::path(
     get, operation_id = "get_event_page", path = "/events/{event_id}", tag = "pages",
-    params(("event_id" = String, Path, description = "The event, which the page reads from the API")),
+    params(("event_id" = String, Path, description = "The event, which the page reads from the API", example = "1")),
     responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), PageProblems),
 )]
 pub async fn event(context: RequestContext, _: Payload) -> HandlerResult {
@@ -86,6 +90,8 @@ pub async fn event(context: RequestContext, _: Payload) -> HandlerResult {
 }
 
 /// The operator's console
+///
+/// Shows the page that asks for an admin key, and everything else by the routes for admins.
 #[utoipa::path(
     get, operation_id = "get_console", path = "/console", tag = "pages",
     responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), PageProblems),
@@ -95,9 +101,11 @@ pub async fn console(context: RequestContext, _: Payload) -> HandlerResult {
 }
 
 /// A part of the operator's console
+///
+/// The same page: it reads from its address what it shows.
 #[utoipa::path(
     get, operation_id = "get_console_page", path = "/console/{page}", tag = "pages",
-    params(("page" = String, Path, description = "Which part, such as `bookings`, and what it shows")),
+    params(("page" = String, Path, description = "Which part, and what it shows", example = "bookings")),
     responses((status = 200, description = "A page for people", body = String, content_type = "text/html"), PageProblems),
 )]
 pub async fn console_page(context: RequestContext, _: Payload) -> HandlerResult {
@@ -105,11 +113,13 @@ pub async fn console_page(context: RequestContext, _: Payload) -> HandlerResult 
 }
 
 /// A script or style of the pages
+///
+/// Its name has a hash of its content, so that it can be kept for ever.
 #[utoipa::path(
     get, operation_id = "get_asset", path = "/assets/{file}", tag = "pages",
     params(("file" = String, Path, description = "The file, as pages name it")),
     responses(
-        (status = 200, description = "The file", body = String, content_type = "text/javascript"),
+        (status = 200, description = "The file", content((String = "text/javascript"), (String = "text/css"))),
         (status = 304, description = "The client has it"),
         AssetProblems,
     ),
@@ -120,6 +130,8 @@ pub async fn asset(context: RequestContext, _: Payload) -> HandlerResult {
 }
 
 /// The pages' icon
+///
+/// A vector graphic.
 #[utoipa::path(
     get, operation_id = "get_favicon", path = "/favicon.svg", tag = "pages",
     responses((status = 200, description = "The icon", body = String, content_type = "image/svg+xml"), PageProblems),
@@ -129,6 +141,8 @@ pub async fn icon(context: RequestContext, _: Payload) -> HandlerResult {
 }
 
 /// The script that chooses between light and dark before a page is drawn
+///
+/// It is small, and runs before the rest is loaded.
 #[utoipa::path(
     get, operation_id = "get_theme_script", path = "/theme.js", tag = "pages",
     responses((status = 200, description = "The script", body = String, content_type = "text/javascript"), PageProblems),

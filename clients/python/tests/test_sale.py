@@ -25,9 +25,7 @@ from holdfast_client._schema import QueueStatusBody
 def test_whole_sale_join_hold_conflict_pay_cancel() -> None:
     event = new_event()["id"]
     assert client().wait_for_admission(event).token is None, "without a room nobody waits"
-    admin().enable_waiting_room(
-        event, {"max_concurrent": 1, "session_duration": 300, "claim_window": 120}
-    )
+    admin().enable_waiting_room(event, {"max_concurrent": 1, "session_duration": 60, "claim_window": 60})
     ann, bob = client(), client()
     with pytest.raises(WaitingRoomRequiredError):
         ann.hold({"event_id": event, "seat_ids": [3]})
@@ -76,9 +74,7 @@ def test_whole_sale_join_hold_conflict_pay_cancel() -> None:
 
 def test_whole_sale_with_asyncio() -> None:
     event = new_event()["id"]
-    admin().enable_waiting_room(
-        event, {"max_concurrent": 1, "session_duration": 300, "claim_window": 120}
-    )
+    admin().enable_waiting_room(event, {"max_concurrent": 1, "session_duration": 60, "claim_window": 60})
 
     async def sale() -> None:
         async with AsyncHoldfast(URL, user=someone()) as ann:

@@ -12,8 +12,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The front page
-         * @description Links for people.
+         * The events
+         * @description The list of events; each links to its own page.
          */
         get: operations["get_front_page"];
         put?: never;
@@ -531,6 +531,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/assets/{file}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A script or style of the pages
+         * @description Its name has a hash of its content, so that it can be kept for ever.
+         */
+        get: operations["get_asset"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/cache/stats": {
         parameters: {
             query?: never;
@@ -543,6 +563,46 @@ export interface paths {
          * @description What this process has in memory for seat maps.
          */
         get: operations["get_cache_stats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/console": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The operator's console
+         * @description Shows the page that asks for an admin key, and everything else by the routes for admins.
+         */
+        get: operations["get_console"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/console/{page}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A part of the operator's console
+         * @description The same page: it reads from its address what it shows.
+         */
+        get: operations["get_console_page"];
         put?: never;
         post?: never;
         delete?: never;
@@ -583,6 +643,46 @@ export interface paths {
          * @description Swagger UI, from this server alone.
          */
         get: operations["get_docs_file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/events/{event_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * An event's seats, to buy
+         * @description The seat map, the waiting room, holds and payments of one event, whatever its state.
+         */
+        get: operations["get_event_page"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/favicon.svg": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The pages' icon
+         * @description A vector graphic.
+         */
+        get: operations["get_favicon"];
         put?: never;
         post?: never;
         delete?: never;
@@ -683,6 +783,26 @@ export interface paths {
          * @description OpenAPI 3.1.
          */
         get: operations["get_openapi"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/theme.js": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The script that chooses between light and dark before a page is drawn
+         * @description It is small, and runs before the rest is loaded.
+         */
+        get: operations["get_theme_script"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2407,7 +2527,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A page with links */
+            /** @description A page for people */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -11564,6 +11684,188 @@ export interface operations {
             };
         };
     };
+    get_asset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The file, as pages name it */
+                file: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/css": string;
+                    "text/javascript": string;
+                };
+            };
+            /** @description The client has it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access";
+                    };
+                };
+            };
+            /** @description `route_unknown`: No such route */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:route_unknown",
+                     *       "title": "No such route",
+                     *       "status": 404,
+                     *       "detail": "No such route",
+                     *       "error": "route_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "route_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+        };
+    };
     get_cache_stats: {
         parameters: {
             query?: never;
@@ -11658,6 +11960,306 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         error: "too_many_connections";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+        };
+    };
+    get_console: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page for people */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+        };
+    };
+    get_console_page: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description Which part, and what it shows
+                 * @example bookings
+                 */
+                page: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page for people */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
                     };
                 };
             };
@@ -11957,6 +12559,306 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         error: "route_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+        };
+    };
+    get_event_page: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The event, which the page reads from the API
+                 * @example 1
+                 */
+                event_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page for people */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+        };
+    };
+    get_favicon: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The icon */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/svg+xml": string;
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access";
                     };
                 };
             };
@@ -12734,6 +13636,153 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         error: "route_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+        };
+    };
+    get_theme_script: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The script */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/javascript": string;
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `automated_access`: Automated access not allowed */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "automated_access";
                     };
                 };
             };

@@ -121,10 +121,11 @@ problems! {
     JoinProblems: OPEN GATED USERS | WaitingRoomTokenInvalid WaitingRoomClosed EventUnknown
         EventClosed WaitingRoomOff SoldOut OutcomeUnknown EventNotLoaded;
     /// Of asking with an admission token.
-    AdmissionProblems: OPEN GATED | WaitingRoomTokenInvalid WaitingRoomClosed OutcomeUnknown;
-    /// Of leaving a waiting room.
-    LeaveProblems: OPEN GATED BODY | WaitingRoomTokenInvalid WaitingRoomClosed ValidationFailed
+    AdmissionProblems: OPEN GATED | WaitingRoomTokenInvalid WaitingRoomClosed EventUnknown
         OutcomeUnknown;
+    /// Of leaving a waiting room.
+    LeaveProblems: OPEN GATED BODY | WaitingRoomTokenInvalid WaitingRoomClosed EventUnknown
+        ValidationFailed OutcomeUnknown;
     /// Of a waiting room's figures.
     RoomProblems: OPEN GATED | EventUnknown;
     /// Of a draw.

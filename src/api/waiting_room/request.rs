@@ -13,6 +13,8 @@ use crate::http::words;
 
 const SESSION_SECONDS_MAX: u32 = (SESSION_MS_MAX / 1_000) as u32;
 const CLAIM_SECONDS_MAX: u32 = (CLAIM_MS_MAX / 1_000) as u32;
+/// Of rates. Clients' integers may have a sign.
+const RATE_MAX: u32 = i32::MAX as u32;
 
 /// Settings of a waiting room; what is absent stays as it was.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
@@ -34,8 +36,8 @@ pub struct EnableRoomBody {
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 3_600)]
     claim_window: Option<Whole<1, CLAIM_SECONDS_MAX>>,
     /// Most places opened in any minute; 0: as many as come free.
-    #[schema(value_type = Option<u32>, minimum = 0)]
-    per_minute: Option<Whole<0, { u32::MAX }>>,
+    #[schema(value_type = Option<u32>, minimum = 0, maximum = 2_147_483_647)]
+    per_minute: Option<Whole<0, RATE_MAX>>,
     /// `fifo`, `passthrough` (lets everybody through) or `reject` (lets nobody in).
     #[schema(value_type = Option<words::QueueMethod>)]
     method: Option<Value>,
@@ -44,11 +46,11 @@ pub struct EnableRoomBody {
     /// Not on at once, but by itself when attempts surge, and off again.
     automatic: Option<bool>,
     /// Attempts a second at which it goes on by itself.
-    #[schema(value_type = Option<u32>, minimum = 1)]
-    surge_per_second: Option<Whole<1, { u32::MAX }>>,
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 2_147_483_647)]
+    surge_per_second: Option<Whole<1, RATE_MAX>>,
     /// Attempts a second below which it goes off again.
-    #[schema(value_type = Option<u32>, minimum = 0)]
-    calm_per_second: Option<Whole<0, { u32::MAX }>>,
+    #[schema(value_type = Option<u32>, minimum = 0, maximum = 2_147_483_647)]
+    calm_per_second: Option<Whole<0, RATE_MAX>>,
 }
 
 /// How a parameter of the query is written.

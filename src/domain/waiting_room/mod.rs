@@ -192,9 +192,14 @@ pub const REFRESH_SECONDS_MIN: u64 = 1;
 /// The recommended pause is this part of the remaining wait.
 const REFRESH_PART: u64 = 10;
 
-/// Estimates the wait at a position, seconds: by the measured places served per second, or, while
-/// there are none, by the room's capacity if each session lasts its full time.
+/// Estimates the wait at a position, seconds: by the measured places served per second. While there
+/// are none, who fits into the free sessions is served next; others wait by the room's capacity if each
+/// session lasts its full time.
 pub fn estimated_wait_seconds(position: u64, served_per_second: f64, state: &RoomState) -> u64 {
+    let fits = position <= u64::from(state.slots_available().min(state.seats_free));
+    if served_per_second <= 0.0 && fits {
+        return REFRESH_SECONDS_MIN;
+    }
     let full_rate = f64::from(state.max_concurrent) * 1_000.0 / state.session_ms.max(1) as f64;
     let rate = if served_per_second > 0.0 { served_per_second } else { full_rate };
     // Capped at a day: no estimate is meaningful beyond.
@@ -265,6 +270,16 @@ mod tests {
         assert_eq!(estimated_wait_seconds(30, 3.0, &state()), 10);
         assert_eq!(estimated_wait_seconds(u64::MAX, 1.0, &state()), 86_400);
         assert_eq!(estimated_wait_seconds(0, 1.0, &state()), 0);
+    }
+
+    #[test]
+    fn wait_is_short_where_sessions_are_free_and_nothing_is_measured() {
+        // One session of 20 s is free of ten: half a place a second.
+        let wait = |position, rate| estimated_wait_seconds(position, rate, &state());
+        assert_eq!([wait(1, 0.0), wait(2, 0.0), wait(10, 0.0)], [1, 4, 20]);
+        assert_eq!([wait(1, 0.1), wait(2, 0.1)], [10, 20]);
+        let sold = RoomState { seats_free: 0, ..state() };
+        assert_eq!(estimated_wait_seconds(1, 0.0, &sold), 2);
     }
 
     #[test]
