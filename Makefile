@@ -36,7 +36,7 @@ TESTS = RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace
 LONG_TEST = $(CARGO) test --workspace --test main -- --nocapture
 
 .DEFAULT_GOAL := help
-.PHONY: advisories help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker instructions torture-pay torture-queue fmt lint deny mutants openapi openapi-lint contract clients ci clean
+.PHONY: advisories help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker instructions torture-pay torture-queue fmt lint deny mutants openapi openapi-lint contract clients guide ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -223,6 +223,12 @@ contract: openapi-lint ## Check that the server does what clients/openapi.json s
 clients: ## Build and test the client libraries, and run their READMEs in empty projects
 	@rm -rf .holdfast/clients-server
 	@HOLDFAST_LIMITS=observe $(WITH_SERVER) --state .holdfast/clients-server --exec $(PYTHON) clients/tools/clients.py
+
+guide: ## Run the requests of docs/EMBEDDING.md against a server with tokens
+	@rm -rf .holdfast/guide && mkdir -p .holdfast/guide && od -An -tx1 -N32 /dev/urandom | tr -d ' \n' >.holdfast/guide/jwt-secret
+	@HOLDFAST_AUTH=jwt HOLDFAST_JWT_AUDIENCE=tickets HOLDFAST_JWT_KEY_FILES=$(CURDIR)/.holdfast/guide/jwt-secret \
+		HOLDFAST_CORS_ORIGINS='http://localhost:*' GUIDE_FOLDER=.holdfast/guide \
+		$(WITH_SERVER) --state .holdfast/guide/server --exec $(PYTHON) clients/tools/guide.py
 
 ci: ## Everything CI does
 	@bash .ci/run

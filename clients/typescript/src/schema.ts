@@ -10971,6 +10971,30 @@ export interface operations {
                     };
                 };
             };
+            /** @description `event_unknown`: No such event */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:event_unknown",
+                     *       "title": "No such event",
+                     *       "status": 404,
+                     *       "detail": "No such event",
+                     *       "error": "event_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
+                };
+            };
             /** @description `body_timeout`: The body took too long */
             408: {
                 headers: {
@@ -11551,6 +11575,30 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         error: "waiting_room_token_invalid" | "waiting_room_closed" | "host_forbidden" | "automated_access";
+                    };
+                };
+            };
+            /** @description `event_unknown`: No such event */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:event_unknown",
+                     *       "title": "No such event",
+                     *       "status": 404,
+                     *       "detail": "No such event",
+                     *       "error": "event_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
                     };
                 };
             };

@@ -3,16 +3,21 @@ const $ = (id) => document.getElementById(id);
 const eventId = Number(new URLSearchParams(location.search).get("event")) || undefined;
 const TOKEN = `line-${eventId}`;
 const HELD = `hold-${eventId}`;
+const TICKETS_MAX = 10;
+const SILENT = "The shop does not answer. Try again.";
 
 let event;
 let seats = new Map(); // seat id → its button
-let chosen = new Set();
+let chosen = new Map(); // seat id → the seat
 let booking;
 let countdown;
+let trouble = ""; // with the last payment
+let wish; // what was asked for last: held when it is our turn
 
 /** Asks the shop; throws its problem document. */
-async function ask(method, path, body) {
+async function ask(method, path, body, key) {
   const headers = { "content-type": "application/json" };
+  if (key) headers["idempotency-key"] = key;
   const token = sessionStorage.getItem(TOKEN);
   if (token) headers["x-waiting-room-token"] = token;
   const answer = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
@@ -34,8 +39,7 @@ function say(text, isBad = false) {
 /** Shows buttons: [words, what happens]. The first one is the primary one. */
 function offer(...actions) {
   $("actions").replaceChildren(...actions.map(([words, act]) => {
-    const button = document.createElement("button");
-    button.textContent = words;
+    const button = element("button", { class: "act" }, words);
     button.addEventListener("click", () => act().catch(refused));
     return button;
   }));
@@ -48,42 +52,78 @@ function element(name, attributes = {}, ...children) {
   return one;
 }
 
+const time = (text) =>
+  new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }).format(new Date(text));
+
+const STATES = { AVAILABLE: "Available", FEW_LEFT: "Few left", SOLD_OUT: "Sold out" };
+
+/** What a buyer can expect of an event, and the word that colours it. */
+function stateOf({ status, availability, on_sale_at }) {
+  if (status === "SCHEDULED") return ["", on_sale_at ? `On sale ${time(on_sale_at)}` : "Not on sale yet"];
+  if (status === "PAUSED") return ["", "The sale is paused"];
+  if (status === "CLOSED") return ["", "The sale has ended"];
+  return [availability, STATES[availability]];
+}
+
 async function showEvents() {
   const { events } = await ask("GET", "/events");
-  const when = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
   $("events").replaceChildren(...events.map((one) => {
-    const link = element("a", { href: `/?event=${one.id}` }, one.name,
-      element("small", {}, one.starts_at ? when.format(new Date(one.starts_at)) : one.venue));
+    const [state, words] = stateOf(one);
+    const link = element("a", { href: `/?event=${one.id}` },
+      element("strong", {}, one.name),
+      element("small", {}, [one.venue, one.starts_at && time(one.starts_at)].filter(Boolean).join(" · ")),
+      element("small", { "data-state": state }, words));
     if (one.id === eventId) link.setAttribute("aria-current", "page");
     return element("li", {}, link);
   }));
-  if (!eventId) say(events.length ? "Choose an event." : "No events yet.");
+  if (!eventId && !events.length) say("No events yet.");
 }
 
 async function showSale() {
   event = await ask("GET", `/events/${eventId}`);
+  document.title = `${event.name} · Tickets`;
   $("title").textContent = event.name;
+  $("about").textContent = [event.venue, event.starts_at && time(event.starts_at)].filter(Boolean).join(" · ");
   $("sale").hidden = false;
   const map = await ask("GET", `/events/${eventId}/seats`);
-  let section;
+  for (const section of event.sections) {
+    const own = map.seats.filter((seat) => seat.section === section.name);
+    const heading = element("h3", {}, section.name, element("small", {}, ` · ${money(section.price, event.currency)}`));
+    $("map").append(heading, own.some((seat) => seat.row_number) ? rowsOf(own) : ticketsOf(section));
+  }
+  $("legend").hidden = seats.size === 0;
+}
+
+/** Rows of seats to choose from. */
+function rowsOf(own) {
+  const rows = element("div", { class: "rows" });
   let row;
-  for (const seat of map.seats) {
-    if (seat.section !== section) {
-      section = seat.section;
-      row = undefined;
-      $("map").append(element("h3", {}, `${section} · ${money(seat.price, event.currency)}`));
-    }
-    if (row?.dataset.row !== (seat.row_number ?? "")) {
-      row = element("div", { class: "row", "data-row": seat.row_number ?? "" }, element("span", {}, seat.row_number ?? ""));
-      $("map").append(row);
+  for (const seat of own) {
+    if (row?.dataset.row !== seat.row_number) {
+      row = element("div", { class: "row", "data-row": seat.row_number }, element("span", {}, seat.row_number));
+      rows.append(row);
     }
     const button = element("button", { class: "seat", "aria-pressed": "false" });
-    button.dataset.label = `${section}, ${seat.seat_label}`;
-    button.addEventListener("click", () => choose(seat.id));
+    button.dataset.seat = seat.seat_label;
+    button.dataset.label = `${seat.section}, ${seat.seat_label}`;
+    button.title = `${seat.seat_label} · ${money(seat.price, event.currency)}`;
+    button.addEventListener("click", () => choose(seat));
     seats.set(seat.id, button);
     row.append(button);
     show(seat.id, seat.status);
   }
+  return rows;
+}
+
+/** General admission: how many, not which. */
+function ticketsOf(section) {
+  const count = element("select", { "aria-label": `Tickets, ${section.name}` },
+    ...Array.from({ length: TICKETS_MAX }, (_, i) => element("option", {}, String(i + 1))));
+  const button = element("button", { class: "act" }, "Hold tickets");
+  button.addEventListener("click", () => {
+    if (!booking) hold({ section: section.name, quantity: Number(count.value) }).catch(refused);
+  });
+  return element("div", { class: "tickets" }, count, button);
 }
 
 const WORDS = { AVAILABLE: "free", HOLD: "held", BOOKED: "sold", BLOCKED: "not for sale" };
@@ -91,7 +131,7 @@ const WORDS = { AVAILABLE: "free", HOLD: "held", BOOKED: "sold", BLOCKED: "not f
 function show(id, status) {
   const button = seats.get(id);
   if (!button) return;
-  const isMine = booking?.seats.some((seat) => seat.seat_id === id) && status !== "AVAILABLE";
+  const isMine = status !== "AVAILABLE" && Boolean(booking?.seats.some((seat) => seat.seat_id === id));
   button.dataset.status = status;
   button.toggleAttribute("data-mine", isMine);
   button.setAttribute("aria-label", `${button.dataset.label}, ${isMine ? "yours" : WORDS[status]}`);
@@ -114,32 +154,44 @@ function follow() {
   });
 }
 
-function choose(id) {
+function choose(seat) {
   if (booking) return;
-  if (!chosen.delete(id)) chosen.add(id);
-  seats.get(id).setAttribute("aria-pressed", String(chosen.has(id)));
+  if (!chosen.delete(seat.id)) chosen.set(seat.id, seat);
+  seats.get(seat.id).setAttribute("aria-pressed", String(chosen.has(seat.id)));
   offerHold();
 }
 
 function offerHold() {
   const count = chosen.size;
-  say(count ? "Nothing is charged until you pay." : "Choose seats.");
-  offer(...(count ? [[`Hold ${count} ${count === 1 ? "seat" : "seats"}`, () => hold([...chosen])]] : []));
+  if (!count) {
+    say(seats.size ? "Choose seats." : "");
+    return offer();
+  }
+  const total = [...chosen.values()].reduce((sum, seat) => sum + seat.price, 0);
+  say(`${money(total, event.currency)} · Nothing is charged until you pay.`);
+  offer([`Hold ${count} ${count === 1 ? "seat" : "seats"}`, () => hold({ seat_ids: [...chosen.keys()] })]);
 }
 
-async function hold(ids) {
-  booking = await ask("POST", "/holds", { event_id: eventId, seat_ids: ids });
+/** Holds all of these or none. The key is the attempt's own: a lost answer is no second booking. */
+async function hold(wanted) {
+  wish = wanted;
+  trouble = "";
+  booking = await ask("POST", "/holds", { event_id: eventId, ...wanted }, crypto.randomUUID?.());
   sessionStorage.setItem(HELD, booking.id);
-  chosen = new Set();
+  for (const id of chosen.keys()) seats.get(id).setAttribute("aria-pressed", "false");
+  chosen = new Map();
   showBooking();
 }
+
+const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+const labels = (held) => held.map((seat) => seat.seat_label).join(", ");
 
 /** What is held is shown until its deadline, by the server's time left. */
 function showBooking() {
   clearInterval(countdown);
   for (const seat of booking.seats) show(seat.seat_id, booking.status === "CONFIRMED" ? "BOOKED" : "HOLD");
   if (booking.status === "CONFIRMED") {
-    say(`These seats are yours: ${booking.seats.map((seat) => seat.seat_label).join(", ")}.`);
+    say(`These seats are yours: ${labels(booking.seats)}.`);
     return offer(["Cancel and refund", giveUp]);
   }
   if (booking.status === "CONFIRMING") {
@@ -151,20 +203,24 @@ function showBooking() {
   const tick = () => {
     const left = Math.ceil((endsAt - performance.now()) / 1000);
     if (left <= 0) return ended();
-    say(`Held for you ${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`);
+    say(`${trouble}Held for you ${clock(left)} · ${labels(booking.seats)}`, trouble !== "");
   };
   tick();
   countdown = setInterval(tick, 1000);
   offer([`Pay ${money(booking.total_amount, booking.currency)}`, pay], ["Give up seats", giveUp]);
 }
 
+/** What goes wrong is said beside the countdown: the seats stay held until then. */
 async function pay() {
   offer();
+  trouble = "";
   try {
     booking = await ask("POST", `/holds/${booking.id}/confirm`, { payment_method: "card_ok", amount: booking.total_amount });
-  } finally {
-    showBooking();
+  } catch (problem) {
+    if (problem.error === "booking_expired") return ended();
+    trouble = `${problem.detail ?? SILENT} `;
   }
+  showBooking();
 }
 
 async function lookAgain() {
@@ -192,26 +248,39 @@ function refused(problem) {
   if (problem.error === "waiting_room_token_invalid") sessionStorage.removeItem(TOKEN);
   if (problem.error === "booking_expired" && booking) return ended();
   for (const seat of problem.seats ?? []) if (seat.id) show(seat.id, seat.status);
-  say(problem.detail ?? "The shop does not answer. Try again.", true);
+  if (!booking) offerHold();
+  say(problem.detail ?? SILENT, true);
   const groups = problem.alternatives ?? [];
-  const label = (id) => seats.get(id)?.dataset.label ?? id;
-  if (groups.length) offer(...groups.map((ids) => [`Hold ${ids.map(label).join("; ")}`, () => hold(ids)]));
+  const label = (id) => seats.get(id)?.dataset.seat ?? id;
+  if (groups.length) offer(...groups.map((ids) => [`Hold ${ids.map(label).join(", ")}`, () => hold({ seat_ids: ids })]));
 }
 
-/** Joins the line and asks again when the server says; the chosen seats are held when it is our turn. */
+/** Joins the line and asks again when the server says; what was wanted is held when it is our turn. */
 async function waitInLine() {
   offer();
+  say("");
   let place = await ask("POST", `/events/${eventId}/line`);
   if (place.token) sessionStorage.setItem(TOKEN, place.token);
-  while (!place.admitted) {
-    if (place.status === "sold_out" || place.status === "closed") return say(place.message);
-    say(place.position === null ? place.message
-      : `Your place in line ${place.position.toLocaleString()}. Keep this page open: it lets you in by itself.`);
-    await new Promise((resolve) => setTimeout(resolve, place.refresh_after_seconds * 1000));
-    place = await ask("GET", `/events/${eventId}/line`);
+  try {
+    while (!place.admitted) {
+      if (place.status === "sold_out" || place.status === "closed") return say(place.message);
+      showPlace(place);
+      await new Promise((resolve) => setTimeout(resolve, place.refresh_after_seconds * 1000));
+      place = await ask("GET", `/events/${eventId}/line`);
+    }
+  } finally {
+    $("line").hidden = true;
   }
-  offerHold();
-  say("It is your turn.");
+  if (wish) await hold(wish);
+  else offerHold();
+}
+
+function showPlace({ position, estimated_wait_seconds: wait }) {
+  $("line").hidden = false;
+  // Before a draw there are no places yet.
+  $("place").textContent = position === null ? "–" : position.toLocaleString();
+  const about = wait === null || wait === undefined ? "" : `About ${wait < 60 ? "a minute" : `${Math.ceil(wait / 60)} min`}. `;
+  $("wait").textContent = `${about}Keep this page open: it lets you in by itself.`;
 }
 
 async function start() {
