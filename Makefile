@@ -203,8 +203,8 @@ instructions: ## Count the instructions of holds and seat maps, by callgrind, ag
 mutants: services ## Check that the tests detect mutants of scripts and code (tests/mutants)
 	@$(RAISE_FILE_LIMIT); bash tests/mutants/run.sh
 
-# Node and Python programs against a server of their own.
-WITH_SERVER = HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn $(PYTHON) deploy/run.py --profile $(PROFILE)
+# Node and Python programs against a server of their own. The machine may be busy, and these are not about time-outs.
+WITH_SERVER = HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_REDIS_TIMEOUT_MS=900 $(PYTHON) deploy/run.py --profile $(PROFILE)
 
 openapi: ## Write clients/openapi.json, and the types made from it, as the server has them now
 	@rm -rf .holdfast/openapi
