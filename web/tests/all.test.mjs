@@ -1,14 +1,19 @@
 // The pages in Chromium against a real API. `npm test` inside `deploy/run.py --exec` (see README.md).
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe } from 'node:test';
-import { launch, Visitors } from './browser.mjs';
+import { findChromium, launch, Visitors } from './browser.mjs';
 import { buyerTests } from './buyer.mjs';
 import { consoleTests } from './console.mjs';
 import { lookTests } from './looks.mjs';
 import { measureTests } from './measure.mjs';
 import { Api, servePages } from './server.mjs';
 
-describe('pages', { timeout: 1_800_000 }, () => {
+const SUITE_MS_MAX = 600_000;
+const chromium = findChromium();
+const skip = chromium ? false : 'no Chromium: apt-get install chromium, or name one in CHROMIUM';
+if (skip) console.error(`\n  THE PAGES ARE NOT TESTED, ${skip}\n`);
+
+describe('pages', { timeout: SUITE_MS_MAX, skip }, () => {
   let api;
   let pages;
   let browser;
@@ -18,7 +23,7 @@ describe('pages', { timeout: 1_800_000 }, () => {
   before(async () => {
     api = await Api.start();
     pages = await servePages(api);
-    browser = await launch();
+    browser = await launch(chromium);
     visitors = new Visitors(browser, pages.url);
   });
   after(async () => {

@@ -2,17 +2,18 @@
 // and HOLDFAST_MONGODB_URL name (`deploy/run.py --exec` sets both, and runs a worker beside).
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const ADMIN_KEY = 'browser-tests';
-const READY_MS_MAX = 120_000;
+const READY_MS_MAX = 60_000;
 const STOP_MS_MAX = 20_000;
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** Waits until a condition holds; fails after the bound. */
-export async function eventually(what, condition, boundMs = 60_000) {
+export async function eventually(what, condition, boundMs = 30_000) {
   const until = Date.now() + boundMs;
   let last;
   for (;;) {
@@ -117,10 +118,13 @@ export class Api {
   }
 }
 
-/** The pages: from the API where it serves them, else from `vite preview` before it, with the same policy. */
+/** The pages: from the API where it has those of `dist`, else from `vite preview` before it, with the same policy. */
 export async function servePages(api) {
-  const own = await fetch(`${api.url}/`);
-  if ((await own.text()).includes('id="app"')) return { url: api.url, stop: async () => undefined };
+  // A page names its scripts by what is in them.
+  const isSame = async ([path, file]) => (await (await fetch(api.url + path)).text()) === (await readFile(join(root, 'dist', file), 'utf8'));
+  const same = await Promise.all([['/', 'index.html'], ['/events/1', 'event.html'], ['/console', 'console.html']].map(isSame));
+  if (!same.includes(false)) return { url: api.url, stop: async () => undefined };
+  console.error('The API was built with other pages than web/dist: these come from vite preview.');
   process.env.WEB_API_URL = api.url;
   const { preview } = await import('vite');
   const server = await preview({ root, logLevel: 'error', preview: { port: await freePort(), strictPort: true, host: '127.0.0.1' } });

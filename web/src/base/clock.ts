@@ -1,18 +1,26 @@
 import { signal } from '@preact/signals';
 
-/** How far this device's clock is behind the server's, milliseconds. */
+/** The header has whole seconds, and a server may write the one before. */
+const DATE_STEP_MS = 2000;
+/** Between these lies what the server's clock is ahead of this device's, milliseconds. */
+let least = -Infinity;
+let most = Infinity;
 let offsetMs = 0;
-let bestRoundTripMs = Infinity;
 
-/** Learns the server's time from an answer's `Date` header; the quickest answer is the most exact. */
+/**
+ * Learns the server's time from an answer's `Date` header, which was written between asking and hearing: each
+ * answer bounds the difference of the clocks. A difference that may be none is taken for none, so a slow answer
+ * moves no countdown.
+ */
 export function noteServerDate(date: string | null, sentAt: number, receivedAt: number): void {
   const server = date ? Date.parse(date) : NaN;
-  const roundTrip = receivedAt - sentAt;
-  if (!Number.isFinite(server) || roundTrip > bestRoundTripMs) return;
-  bestRoundTripMs = roundTrip;
-  // The header has whole seconds: on average half of one has passed. Below two seconds it is no news.
-  const offset = server + 500 - (sentAt + receivedAt) / 2;
-  offsetMs = Math.abs(offset) < 2000 ? 0 : offset;
+  if (!Number.isFinite(server)) return;
+  const [low, high] = [server - receivedAt, server + DATE_STEP_MS - sentAt];
+  // One of the clocks was set: what was known no longer holds.
+  const isNews = low > most || high < least;
+  least = isNews ? low : Math.max(least, low);
+  most = isNews ? high : Math.min(most, high);
+  offsetMs = least <= 0 && most >= 0 ? 0 : (least + most) / 2;
 }
 
 /** The server's time, milliseconds. */

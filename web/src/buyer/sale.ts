@@ -30,6 +30,12 @@ const UNKNOWN_TRIES_MAX = 8;
 const NAMES_LATER_SEATS = 3000;
 const NAMES_LATER_MS = 1500;
 
+const RETRY_MS_MAX = 8000;
+
+const pause = (tries: number) => new Promise((resolve) => setTimeout(resolve, Math.min(RETRY_MS_MAX, 500 * 2 ** tries) * (0.75 + Math.random() / 2)));
+/** Whether the same request would be answered in the same way again. */
+const isFinal = (error: unknown) => error instanceof Problem && error.status < 500 && error.status !== 429;
+
 /** One buyer and one event: what is shown, and what may be done. */
 export class Sale {
   readonly event = signal<EventBody | null>(null);
@@ -123,15 +129,27 @@ export class Sale {
     const pending = tab.getJson<Pending>(`pending.${this.id}`);
     if (pending) await this.sendHold(pending.body, { key: pending.key, admission: this.room.token });
     const kept = device.get(this.keptKey);
-    if (!this.booking.value && kept) await this.refreshBooking(kept);
-    await this.listOwned();
+    for (let tries = 0; !this.booking.value && kept && !(await this.refreshBooking(kept)); tries++) {
+      this.notice.value = { tone: 'warn', text: 'Checking whether your seats are held.' };
+      await pause(tries);
+    }
+    if (kept) this.notice.value = null;
+    if (!(await this.listOwned())) void this.listLater();
+  }
+
+  /** The archive has no answer right now: sold seats are shown once it has. */
+  private async listLater(): Promise<void> {
+    let tries = 0;
+    do await pause(tries++);
+    while (!(await this.listOwned()));
   }
 
   private get keptKey(): string {
     return `booking.${this.id}.${user.value}`;
   }
 
-  async listOwned(): Promise<void> {
+  /** Reads the buyer's bookings; returns whether the server has answered. */
+  private async listOwned(): Promise<boolean> {
     try {
       const { body } = await buyer.bookings();
       const own = body.bookings.filter((booking) => booking.event_id === this.id && booking.status === 'CONFIRMED');
@@ -140,8 +158,10 @@ export class Sale {
       const held = body.bookings.find((booking) => booking.event_id === this.id && booking.status === 'HOLD');
       if (!current && held) await this.refreshBooking(held.id);
       this.markSeats();
+      return true;
     } catch (error) {
       console.warn('No list of bookings', error);
+      return isFinal(error);
     }
   }
 
@@ -160,15 +180,17 @@ export class Sale {
     }
   }
 
-  /** Asks for a booking; what the server says counts. */
-  async refreshBooking(id: string): Promise<void> {
+  /** Asks for a booking; what the server says counts. Returns whether it has answered. */
+  async refreshBooking(id: string): Promise<boolean> {
     try {
       this.adopt((await buyer.booking(id)).body);
+      return true;
     } catch (error) {
       if (error instanceof Problem && error.status === 404) {
         device.set(this.keptKey, null);
         if (this.booking.value?.id === id) this.adopt(null);
       } else console.warn('The booking is not known right now', error);
+      return isFinal(error);
     }
   }
 
