@@ -58,13 +58,18 @@ export async function send<T>(path: string, options: RequestOptions = {}): Promi
   let response: Response;
   try {
     response = await fetch(path, init);
-    noteServerDate(response.headers.get('Date'), sentAt, Date.now());
+    if (isFresh(response.headers)) noteServerDate(response.headers.get('Date'), sentAt, Date.now());
     if (response.ok || response.status === 304) return { status: response.status, headers: response.headers, body: await read<T>(response, options) };
   } catch (error) {
     if (options.signal?.aborted) throw error;
     throw new Offline(error);
   }
   throw await problemOf(response);
+}
+
+/** An answer that a cache may have kept tells the time of then: the seat map's is kept for seconds. */
+function isFresh(headers: Headers): boolean {
+  return !headers.has('Age') && !/max-age=[1-9]/.test(headers.get('Cache-Control') ?? '');
 }
 
 async function read<T>(response: Response, options: RequestOptions): Promise<T> {

@@ -9,8 +9,8 @@ export interface Section {
   first_seat_id: number;
   total_seats: number;
   general_admission: boolean;
-  /** Rows in the order of the seats; servers that do not send them yet give them by the seat map. */
-  rows?: { row: string; seats: number }[];
+  /** Rows in the order of the seats; none of general admission, and none in lists of events. */
+  rows?: { name: string; seats: number }[];
 }
 
 export interface EventBody {
@@ -125,6 +125,7 @@ export interface RoomStats {
   joined: number;
   served: number;
   by_surge: boolean;
+  session_duration_seconds?: number;
 }
 
 export interface RoomSettings {
@@ -143,23 +144,6 @@ export interface NewSection {
   price: number;
   capacity?: number;
   rows?: { row: string; seats: number }[];
-}
-
-export interface Health {
-  status: string;
-  service: string;
-  version: string;
-  uptime_seconds: number;
-  checks: Record<string, string>;
-  failing_tasks?: string[];
-}
-
-export interface Block {
-  action: string;
-  at: string;
-  by: string;
-  reason: string;
-  seat_ids: number[];
 }
 
 /** A refusal (`application/problem+json`) with what it adds of its own. */

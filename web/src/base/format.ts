@@ -123,8 +123,8 @@ export function formatDuration(seconds: number): string {
   return minutes < 90 ? plural(Math.round(minutes), 'minute') : plural(Math.round(minutes / 60), 'hour');
 }
 
-export function plural(count: number, noun: string): string {
-  return `${formatNumber(count)} ${noun}${count === 1 ? '' : 's'}`;
+export function plural(count: number, noun: string, many = `${noun}s`): string {
+  return `${formatNumber(count)} ${count === 1 ? noun : many}`;
 }
 
 /** An id, cut in the middle. */

@@ -50,8 +50,7 @@ export function Waiting({ sale }: { sale: Sale }): JSX.Element {
 }
 
 function sessionWords(sale: Sale): string {
-  const stats = sale.room.stats.value as ({ session_duration_seconds?: number } & object) | null;
-  const seconds = stats?.session_duration_seconds;
+  const seconds = sale.room.stats.value?.session_duration_seconds;
   return seconds ? `${formatDuration(seconds)} to choose` : 'Your time to choose';
 }
 

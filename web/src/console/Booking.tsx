@@ -1,59 +1,41 @@
 import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect } from 'preact/hooks';
-import type { Booking as Body, EventBody } from '../api/types';
-import { serverNow } from '../base/clock';
-import { formatAge, formatMoney, formatUtcDay, formatUtcTime, plural, shortId } from '../base/format';
+import { formatAge, formatMoney, formatUtc, formatUtcDay, plural, shortId } from '../base/format';
 import { Icon } from '../base/icons';
-import { Button, Confirm, CopyId } from '../base/ui';
-import { messageOf, type Message } from '../base/words';
-import { longSeats, shortSeats } from '../base/seats';
+import { Button, Confirm, CopyId, Segmented } from '../base/ui';
 import { admin } from './admin';
-import { Bar, BookingBadge, Note } from './parts';
+import { Lanes, Ledger, Steps } from './Timeline';
+import { useAct, useLoad } from './load';
+import { Bar, BookingBadge, Note, Waits } from './parts';
+import { Records } from './Records';
+import { pathOf } from './router';
+import { seatNames, seatPlaces } from './seats';
 import { SeatsCard } from './SeatsCard';
-import { Timeline, stepsOf } from './Timeline';
+import type { BookingDetail } from './types';
 
 const REFRESH_MS = 2000;
 
 /** One booking: its amount and state, its course in time, where it is kept, its seats. */
 export function Booking({ id }: { id: string }): JSX.Element {
-  const booking = useSignal<Body | null>(null);
-  const event = useSignal<EventBody | null>(null);
-  const failure = useSignal<Message | null>(null);
-  const load = async () => {
-    try {
-      const { body } = await admin.booking(id);
-      if (JSON.stringify({ ...body, time_remaining_seconds: 0 }) !== JSON.stringify({ ...booking.value, time_remaining_seconds: 0 })) booking.value = body;
-      event.value ??= (await admin.event(body.event_id)).body;
-      failure.value = null;
-    } catch (error) {
-      failure.value = messageOf(error);
-    }
-  };
-  useEffect(() => {
-    void load();
-    // Until it has come to an end, it may change.
-    const timer = setInterval(() => !document.hidden && (booking.value?.status === 'HOLD' || booking.value?.status === 'CONFIRMING') && void load(), REFRESH_MS);
-    return () => clearInterval(timer);
-  }, [id]);
+  const loaded = useLoad(() => admin.detail(id), [id], REFRESH_MS);
+  const booking = loaded.data.value;
   return (
     <>
       <Bar>
-        <a href="/console/bookings">Bookings</a>
+        <a href={pathOf('bookings')}>Bookings</a>
         <span class="t3"><Icon name="right" size={12} /></span>
         <h1 class="mono">{shortId(id)}</h1>
       </Bar>
       <main class="body booking">
-        {failure.value && <Note message={failure.value} />}
-        {!booking.value && !failure.value && <div class="skeleton tall" aria-busy="true" />}
-        {booking.value && (
+        <Waits of={loaded} />
+        {booking && (
           <>
-            <Head booking={booking.value} event={event.value} onChange={(next) => (booking.value = next)} />
+            <Head booking={booking} onChange={loaded.reload} />
             <div class="columns narrow-right">
-              <Course booking={booking.value} />
+              <Course booking={booking} />
               <div class="stack">
-                <Records booking={booking.value} />
-                <SeatsCard booking={booking.value} event={event.value} />
+                <Records booking={booking} />
+                <SeatsCard booking={booking} />
               </div>
             </div>
           </>
@@ -63,9 +45,16 @@ export function Booking({ id }: { id: string }): JSX.Element {
   );
 }
 
-function Head({ booking, event, onChange }: { booking: Body; event: EventBody | null; onChange: (booking: Body) => void }): JSX.Element {
-  const ended = booking.confirmed_at ?? booking.cancelled_at ?? booking.expired_at;
-  const heldMs = (ended ? Date.parse(ended) : serverNow()) - Date.parse(booking.created_at);
+/** Of both stores the one that knows it, the faster one first. */
+const recordOf = (booking: BookingDetail) => booking.redis.record ?? booking.archive.record;
+
+function Head({ booking, onChange }: { booking: BookingDetail; onChange: () => Promise<void> }): JSX.Element {
+  const record = recordOf(booking);
+  const ended = record?.confirmed_at ?? record?.paid_at ?? record?.ended_at;
+  const heldMs = record ? (ended ? Date.parse(ended) : Date.now()) - Date.parse(record.created_at) : null;
+  const count = (step: string) => booking.timeline.filter((one) => one.step === step).length;
+  const payments = [count('declined') && `${count('declined')} declined`, count('sold') && `${count('sold')} paid`].filter(Boolean).join(', ');
+  const kept = booking.archive.state === 'found' ? 'Archived' : 'Redis';
   return (
     <section class="booking-head">
       <div class="row">
@@ -74,36 +63,31 @@ function Head({ booking, event, onChange }: { booking: Body; event: EventBody | 
         <span class="grow" />
         <CancelButton booking={booking} onChange={onChange} />
       </div>
-      <p class="t2 where">{longSeats(booking)} for {event?.name ?? `event ${booking.event_id}`}</p>
+      <p class="t2 where">{seatPlaces(booking.seats)} for <a href={pathOf('live', booking.event_id)}>{booking.event_name ?? `event ${booking.event_id}`}</a></p>
       <dl class="strip">
-        <div><dt>Buyer</dt><dd><a href={`/console/bookings?buyer=${encodeURIComponent(booking.user_id)}`}>{booking.user_id}</a></dd></div>
+        <div><dt>Buyer</dt><dd><a href={`${pathOf('bookings')}?q=${encodeURIComponent(booking.user_id)}`}>{booking.user_id}</a></dd></div>
         <div><dt>Held for</dt><dd>{formatAge(heldMs)}</dd></div>
-        <div><dt>Paid with</dt><dd class="mono">{booking.payment_id ? shortId(booking.payment_id) : '–'}</dd></div>
-        <div><dt>Kept</dt><dd>{{ accepted: 'Redis', replicated: 'Redis and replicas', archived: 'Archived' }[booking.durability]}, version {booking.version}</dd></div>
-        <div class="last"><dt>Booking</dt><dd class="row"><span class="mono">{booking.id}</span><CopyId id={booking.id} label="Copy the booking" /></dd></div>
+        <div><dt>Payments</dt><dd>{payments || '–'}</dd></div>
+        <div><dt>Paid with</dt><dd class="mono">{record?.payment_id ? shortId(record.payment_id) : '–'}</dd></div>
+        <div><dt>Kept</dt><dd>{kept}, version {record?.version ?? '–'}</dd></div>
+        <div class="last"><dt>Booking</dt><dd class="row"><span class="mono">{booking.booking_id}</span><CopyId id={booking.booking_id} label="Copy the booking" /></dd></div>
       </dl>
     </section>
   );
 }
 
-function CancelButton({ booking, onChange }: { booking: Body; onChange: (booking: Body) => void }): JSX.Element | null {
+function CancelButton({ booking, onChange }: { booking: BookingDetail; onChange: () => Promise<void> }): JSX.Element | null {
   const asks = useSignal(false);
-  const busy = useSignal(false);
-  const failure = useSignal<Message | null>(null);
-  const isSold = booking.status === 'CONFIRMED';
+  const { busy, failure, act } = useAct();
+  const isSold = booking.status === 'CONFIRMED' || booking.status === 'COMMITTED';
   if (!isSold && booking.status !== 'HOLD') return null;
   const money = formatMoney(booking.total_amount, booking.currency);
-  const act = async () => {
-    busy.value = true;
-    failure.value = null;
-    try {
-      onChange((await admin.cancelBooking(booking.id)).body);
+  const cancel = () =>
+    act(async () => {
+      await admin.cancelBooking(booking.booking_id);
+      await onChange();
       asks.value = false;
-    } catch (error) {
-      failure.value = messageOf(error);
-    }
-    busy.value = false;
-  };
+    });
   return (
     <>
       <Button kind="danger" icon="undo" onClick={() => (asks.value = true)}>{isSold ? 'Cancel and refund…' : 'Release the hold…'}</Button>
@@ -111,12 +95,12 @@ function CancelButton({ booking, onChange }: { booking: Body; onChange: (booking
         <Confirm
           danger
           title={isSold ? `Cancel and refund ${money}?` : `Release ${plural(booking.seats.length, 'seat')}?`}
-          effect={`${shortSeats(booking)} go back on sale. The buyer is ${booking.user_id}.`}
+          effect={`${seatNames(booking.seats)} go back on sale. The buyer is ${booking.user_id}.`}
           verb={isSold ? `Refund ${money}` : 'Release seats'}
           keep="Keep booking"
-          busy={busy.value}
-          error={failure.value && <Note message={failure.value} />}
-          onConfirm={() => void act()}
+          busy={busy}
+          error={failure && <Note message={failure} />}
+          onConfirm={() => void cancel()}
           onClose={() => (asks.value = false)}
         />
       )}
@@ -124,54 +108,24 @@ function CancelButton({ booking, onChange }: { booking: Body; onChange: (booking
   );
 }
 
-function Course({ booking }: { booking: Body }): JSX.Element {
-  const steps = stepsOf(booking);
+function Course({ booking }: { booking: BookingDetail }): JSX.Element {
+  const view = useSignal<'steps' | 'log'>('steps');
+  const record = recordOf(booking);
+  const trace = record?.trace?.split('-')[1] ?? record?.trace;
+  const began = booking.timeline[0]?.at ?? record?.created_at;
   return (
     <section class="card course">
       <div class="row head">
         <h2>Timeline</h2>
-        <span class="t3">{formatUtcDay(booking.created_at)}, times in UTC</span>
+        <span class="t3 grow cut">{began ? `${formatUtcDay(began)}, times in UTC` : ''}</span>
+        <Segmented label="What is shown" value={view.value} options={[{ value: 'steps', label: 'Steps' }, { value: 'log', label: 'Log' }]} onChange={(value) => (view.value = value)} />
       </div>
-      <Timeline booking={booking} />
-      <ol class="steps-list">
-        {steps.map((step, index) => (
-          <li class={step.tone}>
-            <time class="mono">{formatUtcTime(step.at)}</time>
-            <span class="mono t3 num delta">{index ? `+${formatAge(Date.parse(step.at) - Date.parse(steps[index - 1]!.at))}` : ''}</span>
-            <i class="node" />
-            <b>{step.title}</b>
-            <span class="t2 grow cut">{step.text}</span>
-          </li>
-        ))}
-      </ol>
-      <p class="t3 small foot">Single payment attempts, added time and entries of the ledger need the booking’s admin route: –</p>
-    </section>
-  );
-}
-
-/** Redis and the archive side by side; only one of both can be asked for today. */
-function Records({ booking }: { booking: Body }): JSX.Element {
-  const rows: [string, string][] = [
-    ['Status', booking.status[0] + booking.status.slice(1).toLowerCase()],
-    ['Version', String(booking.version)],
-    ['Amount', formatMoney(booking.total_amount, booking.currency)],
-    ['Payment', booking.payment_id ? shortId(booking.payment_id) : '–'],
-  ];
-  return (
-    <section class="card records">
-      <div class="row head"><h2 class="grow">Records</h2><span class="badge">{booking.durability}</span></div>
-      <table>
-        <thead><tr><td /><th>As answered</th><th>Archive</th></tr></thead>
-        <tbody>
-          {rows.map(([name, value]) => (
-            <tr>
-              <th class="t3">{name}</th>
-              <td class={name === 'Payment' ? 'mono' : ''}>{value}</td>
-              <td>–</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+      <Lanes booking={booking} />
+      {view.value === 'steps' ? <Steps booking={booking} /> : <Ledger booking={booking} />}
+      <div class="row foot t3">
+        <span class="grow">{plural(booking.ledger.length, 'entry', 'entries')} of the ledger{booking.is_ledger_cut ? ', older ones are left out' : ''}{booking.archive.cancel_unsettled_since ? `. The refund waits since ${formatUtc(booking.archive.cancel_unsettled_since)} UTC` : ''}</span>
+        {trace && <span class="row">Trace <span class="mono trace">{trace}</span><CopyId id={trace} label="Copy the trace" /></span>}
+      </div>
     </section>
   );
 }

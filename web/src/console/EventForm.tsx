@@ -236,7 +236,7 @@ function Preview({ sections, currency }: { sections: NewSection[]; currency: str
   let first = 1;
   const placed: Section[] = sections.map((section) => {
     const count = seatsOf(section);
-    const one: Section = { name: section.name, price: section.price, first_seat_id: first, total_seats: count, general_admission: !section.rows, ...(section.rows ? { rows: section.rows } : {}) };
+    const one: Section = { name: section.name, price: section.price, first_seat_id: first, total_seats: count, general_admission: !section.rows, ...(section.rows ? { rows: section.rows.map(({ row, seats }) => ({ name: row, seats })) } : {}) };
     first += count;
     return one;
   });

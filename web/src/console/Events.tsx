@@ -2,7 +2,9 @@ import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
 import type { EventBody } from '../api/types';
 import { formatNumber, formatUtc } from '../base/format';
-import { Button } from '../base/ui';
+import { Icon } from '../base/icons';
+import { Button, CopyId } from '../base/ui';
+import { operator } from './admin';
 import { EditDialog } from './EditDialog';
 import { EventForm } from './EventForm';
 import { Bar, EventBadge, Note } from './parts';
@@ -20,6 +22,7 @@ export function Events(): JSX.Element {
       <main class="body">
         {eventsFailure.value && <Note message={eventsFailure.value} />}
         {!list && !eventsFailure.value && <div class="skeleton tall" aria-busy="true" />}
+        {operator.value?.is_development && <Demo />}
         {list?.length === 0 && <p class="card empty">No events yet.</p>}
         {list && list.length > 0 && (
           <section class="card table-card" tabIndex={0} aria-label="Events">
@@ -55,5 +58,18 @@ export function Events(): JSX.Element {
       </main>
       {edits.value && <EditDialog event={edits.value} onClose={() => (edits.value = null)} />}
     </>
+  );
+}
+
+/** In development: how to see a sale without buyers. */
+function Demo(): JSX.Element {
+  const command = 'make demo';
+  return (
+    <section class="card row demo">
+      <Icon name="play" />
+      <p class="grow"><b>A sale to watch</b> <span class="t2">A simulated crowd buys a new event in about a minute: run this where Holdfast was started, then choose the event here.</span></p>
+      <code class="mono">{command}</code>
+      <CopyId id={command} label={`Copy ${command}`} />
+    </section>
   );
 }

@@ -1,19 +1,25 @@
-import { useSignal } from '@preact/signals';
+import { useSignal, type Signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
-import { formatAge, formatNumber, plural } from '../base/format';
+import { serverNow } from '../base/clock';
+import { formatAge, formatNumber, formatUtcTime, plural } from '../base/format';
 import { Button, Confirm, Segmented } from '../base/ui';
 import { messageOf, type Message } from '../base/words';
 import { BLOCKED, HELD } from '../live/house';
+import type { Scene } from '../map/scene';
 import { SeatMap } from '../map/SeatMap';
 import type { MapView } from '../map/view';
 import { admin } from './admin';
 import { Note } from './parts';
+import type { Demand } from './types';
 import type { Watch } from './watch';
 
 type Mode = 'state' | 'demand' | 'age';
 const REDRAW_HEAT_MS = 2000;
 const AGE_HOT_MS = 5 * 60_000;
+/** A hold that has just begun is told from a seat that is not held. */
+const AGE_FLOOR = 0.15;
+const DEMAND_MS = 5000;
 const STATES = ['Free', 'Held', 'Sold', 'Blocked'];
 
 /** The house: states, how often seats were held, how old holds are; and blocks by dragging. */
@@ -21,27 +27,23 @@ export function HouseCard({ watch: current }: { watch: Watch }): JSX.Element {
   const mode = useSignal<Mode>('state');
   const selects = useSignal(false);
   const selected = useSignal<number[]>([]);
-  const peak = useSignal(1);
   const view = useRef<MapView | null>(null);
   const scene = current.scene.value;
   const event = current.event.value!;
   const counts = current.house.counts.value;
   void current.names.value;
 
+  const demand = useDemand(current, mode.value === 'demand');
   useEffect(() => {
     if (!scene) return;
     const redraw = () => {
-      if (mode.value === 'demand') {
-        peak.value = Math.max(1, current.holds.reduce((a, b) => Math.max(a, b), 0));
-        scene.heat = (seat) => current.holds[seat]! / peak.value;
-      } else if (mode.value === 'age') scene.heat = (seat) => (current.since[seat] && current.house.state[seat] === HELD ? 0.15 + (0.85 * (Date.now() - current.since[seat]!)) / AGE_HOT_MS : 0);
-      else scene.heat = null;
+      scene.heat = heatOf(mode.value, current, demand.value);
       view.current?.redraw();
     };
     redraw();
-    const timer = setInterval(() => mode.value !== 'state' && !document.hidden && redraw(), REDRAW_HEAT_MS);
+    const timer = setInterval(() => mode.value === 'age' && !document.hidden && redraw(), REDRAW_HEAT_MS);
     return () => clearInterval(timer);
-  }, [scene, mode.value, current.names.value]);
+  }, [scene, mode.value, current.names.value, demand.value]);
 
   const mark = (seats: number[]) => {
     if (!scene) return;
@@ -51,7 +53,9 @@ export function HouseCard({ watch: current }: { watch: Watch }): JSX.Element {
     view.current?.touch([...before, ...seats]);
   };
   const toggle = (seat: number) => mark(selected.value.includes(seat) ? selected.value.filter((one) => one !== seat) : [...selected.value, seat]);
-  const subtitle = mode.value === 'demand' ? 'holds per seat since this page opened' : mode.value === 'age' ? 'age of holds since this page opened' : `${formatNumber(event.total_seats)} seats`;
+  const total = plural(event.total_seats, 'seat');
+  const since = demand.value ? `since ${formatUtcTime(demand.value.since, false)} UTC` : '–';
+  const subtitle = mode.value === 'demand' ? `${total}, holds per seat ${since}` : mode.value === 'age' ? `${total}, how long seats are held` : total;
   return (
     <section class="card house-card">
       <div class="row head">
@@ -75,7 +79,7 @@ export function HouseCard({ watch: current }: { watch: Watch }): JSX.Element {
             scene={scene}
             insets={HOUSE_INSETS}
             onView={(map) => (view.current = map)}
-            tip={(seat) => tipOf(current, seat)}
+            tip={(seat) => tipOf(current, seat, demand.value)}
             isSelecting={() => selects.value}
             onPick={(hit) => selects.value && hit?.seat && toggle(hit.seat)}
             onRectangle={(seats) => mark([...new Set([...selected.value, ...seats])])}
@@ -97,7 +101,7 @@ export function HouseCard({ watch: current }: { watch: Watch }): JSX.Element {
         {mode.value !== 'state' && (
           <div class="scale">
             <span class="t3 small">{mode.value === 'demand' ? 'Holds per seat' : 'Age of holds'}</span>
-            <div class="row small t3">{mode.value === 'demand' ? '0' : 'new'}<i />{mode.value === 'demand' ? formatNumber(peak.value) : '5 min'}</div>
+            <div class="row small t3">{mode.value === 'demand' ? '0' : 'new'}<i />{mode.value === 'demand' ? formatNumber(Math.max(1, demand.value?.max_held ?? 1)) : '5 min'}</div>
           </div>
         )}
         {selects.value && <BlockBar watch={current} seats={selected.value} onDone={() => mark([])} />}
@@ -107,13 +111,37 @@ export function HouseCard({ watch: current }: { watch: Watch }): JSX.Element {
 }
 
 /** The list of sections lies beside the map, where there is room for it. */
-const HOUSE_INSETS = { top: 12, right: 16, bottom: 12, left: matchMedia('(max-width: 760px)').matches ? 16 : 184 };
+const HOUSE_INSETS = { top: 12, right: 64, bottom: 12, left: matchMedia('(max-width: 760px)').matches ? 16 : 184 };
 
-function tipOf(current: Watch, seat: number): string {
+/** Holds of each seat, from the booking log; read while they are looked at. */
+function useDemand(current: Watch, isWanted: boolean): Signal<Demand | null> {
+  const demand = useSignal<Demand | null>(null);
+  useEffect(() => {
+    if (!isWanted) return;
+    const load = () =>
+      admin.demand(current.id).then(
+        ({ body }) => (demand.value = body),
+        (error: unknown) => console.warn('No demand', error),
+      );
+    void load();
+    const timer = setInterval(() => !document.hidden && void load(), DEMAND_MS);
+    return () => clearInterval(timer);
+  }, [current.id, isWanted]);
+  return demand;
+}
+
+/** The colour of each seat, from 0 to 1. */
+function heatOf(mode: Mode, current: Watch, demand: Demand | null): Scene['heat'] {
+  if (mode === 'state') return null;
+  if (mode === 'demand') return (seat) => (demand?.held[seat - 1] ?? 0) / Math.max(1, demand?.max_held ?? 1);
+  return (seat) => (current.since[seat] && current.house.state[seat] === HELD ? AGE_FLOOR + ((1 - AGE_FLOOR) * (serverNow() - current.since[seat]!)) / AGE_HOT_MS : 0);
+}
+
+function tipOf(current: Watch, seat: number, demand: Demand | null): string {
   const state = STATES[current.house.state[seat]!]!;
-  const since = current.since[seat] ? ` for ${formatAge(Date.now() - current.since[seat]!)}` : '';
-  const holds = current.holds[seat]!;
-  return `${state}${since}${holds ? ` · held ${plural(holds, 'time')}, came back ${current.returns[seat]}` : ''}`;
+  const since = current.since[seat] ? ` for ${formatAge(serverNow() - current.since[seat]!)}` : '';
+  const holds = demand?.held[seat - 1] ?? 0;
+  return `${state}${since}${holds ? ` · held ${plural(holds, 'time')}, came back ${formatNumber(demand?.returned[seat - 1] ?? 0)}` : ''}`;
 }
 
 /** Blocks or releases the seats that were drawn around. */

@@ -23,6 +23,12 @@ export interface Bar {
   parts: number[];
 }
 
+/** A moment worth a line across the chart. */
+export interface Moment {
+  at: number;
+  text: string;
+}
+
 function niceStep(high: number, steps: number): number {
   const raw = Math.max(high, 1e-9) / steps;
   const power = 10 ** Math.floor(Math.log10(raw));
@@ -37,8 +43,8 @@ function wholeTicks(from: number, to: number, everyMs: number, countMax: number)
 }
 
 /** Bars in time, parts stacked; the axis in UTC. */
-export function StackedBars({ bars, tones, from, to, label, height = 190, tickMs }: { bars: Bar[]; tones: string[]; from: number; to: number; label: string; height?: number; tickMs?: number }): JSX.Element {
-  const width = matchMedia('(max-width: 760px)').matches ? 380 : 780;
+export function StackedBars({ bars, tones, from, to, label, height = 190, tickMs, moments = [], wide = 780 }: { bars: Bar[]; tones: string[]; from: number; to: number; label: string; height?: number; tickMs?: number; moments?: Moment[]; wide?: number }): JSX.Element {
+  const width = matchMedia('(max-width: 760px)').matches ? 380 : wide;
   const left = 44;
   const bottom = 22;
   const top = 8;
@@ -70,7 +76,13 @@ export function StackedBars({ bars, tones, from, to, label, height = 190, tickMs
           return rect;
         });
       })}
-      {ticks.map((at) => (
+      {moments.map(({ at, text }) => (
+        <g>
+          <line x1={x(at)} x2={x(at)} y1={top} y2={height - bottom} class="moment" />
+          <text x={x(at) + (x(at) > width / 2 ? -6 : 6)} y={top + 10} class={`axis ${x(at) > width / 2 ? 'end' : ''}`}>{text}</text>
+        </g>
+      ))}
+      {ticks.filter((at) => x(at) < width - 14).map((at) => (
         <text x={x(at)} y={height - 4} class="axis middle">{new Date(at).toISOString().slice(11, to - from > 4 * 3_600_000 ? 16 : to - from > 600_000 ? 16 : 19)}</text>
       ))}
     </svg>

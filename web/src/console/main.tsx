@@ -6,26 +6,38 @@ import { useSignal } from '@preact/signals';
 import { render, type JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { now, startClock } from '../base/clock';
-import { formatAge, formatNumber } from '../base/format';
+import { formatAge, formatNumber, plural } from '../base/format';
 import { Icon, Logo, type IconName } from '../base/icons';
 import { Button, Dialog, ThemeSwitch } from '../base/ui';
-import { access, checkAccess, isIn, setKey } from './admin';
+import { access, checkAccess, isIn, operator, setKey } from './admin';
+import { AccessLists } from './AccessLists';
+import { Audit } from './Audit';
 import { Booking } from './Booking';
 import { Bookings } from './Bookings';
+import { DeadLetters } from './DeadLetters';
 import { Events } from './Events';
+import { Limits } from './Limits';
 import { Live } from './Live';
+import { archive, followOverview, health, isOverviewLost, overview } from './overview';
 import { Report } from './Report';
+import { Rooms } from './Rooms';
 import { go, onLink, pathOf, route, type Section } from './router';
-import { events, health, healthLost, loadEvents, loadHealth, nextSale, watchEvent, watchSome } from './state';
+import { events, loadEvents, nextSale, watchEvent, watchSome } from './state';
 
-const HEALTH_MS = 5000;
 const EVENTS_MS = 10_000;
 const NAV: { section: Section; label: string; icon: IconName; key: string }[] = [
   { section: 'live', label: 'Live', icon: 'pulse', key: 'l' },
   { section: 'events', label: 'Events', icon: 'calendar', key: 'e' },
   { section: 'bookings', label: 'Bookings', icon: 'ticket', key: 'b' },
+  { section: 'rooms', label: 'Waiting rooms', icon: 'people', key: 'w' },
   { section: 'report', label: 'Report', icon: 'report', key: 'r' },
+  { section: 'limits', label: 'Limits', icon: 'gauge', key: 'i' },
+  { section: 'access', label: 'Access lists', icon: 'shield', key: 'c' },
+  { section: 'dead-letters', label: 'Dead letters', icon: 'inbox', key: 'd' },
+  { section: 'audit', label: 'Audit', icon: 'list', key: 'a' },
 ];
+/** From here on the navigation is about the whole system. */
+const FIRST_OF_SYSTEM: Section = 'limits';
 
 function App(): JSX.Element {
   useEffect(() => {
@@ -83,9 +95,12 @@ function Shell(): JSX.Element {
   const helps = useSignal(false);
   useEffect(() => {
     void loadEvents().then(watchSome);
-    void loadHealth();
-    const timers = [setInterval(() => !document.hidden && void loadHealth(), HEALTH_MS), setInterval(() => !document.hidden && void loadEvents(), EVENTS_MS)];
-    return () => timers.forEach(clearInterval);
+    const stop = followOverview();
+    const timer = setInterval(() => !document.hidden && void loadEvents(), EVENTS_MS);
+    return () => {
+      stop();
+      clearInterval(timer);
+    };
   }, []);
   useEffect(() => {
     if (section === 'live' && id && Number(id)) watchEvent(Number(id));
@@ -99,11 +114,16 @@ function Shell(): JSX.Element {
         {section === 'events' && <Events />}
         {section === 'bookings' && (id ? <Booking id={id} key={id} /> : <Bookings />)}
         {section === 'report' && <Report />}
+        {section === 'rooms' && <Rooms />}
+        {section === 'limits' && <Limits />}
+        {section === 'access' && <AccessLists />}
+        {section === 'dead-letters' && <DeadLetters />}
+        {section === 'audit' && <Audit />}
       </div>
       {helps.value && (
         <Dialog title="Keys" onClose={() => (helps.value = false)}>
           <div class="keys">
-            {([['/', 'Search'], ['G then L E B R', 'Live, Events, Bookings, Report'], ['J K', 'Rows of a table'], ['Enter', 'Open'], ['?', 'These keys']] as const).map(([keys, text]) => (
+            {([['/', 'Search'], ['G then L E B W R', 'Live, Events, Bookings, Waiting rooms, Report'], ['G then I C D A', 'Limits, Access lists, Dead letters, Audit'], ['J K', 'Rows of a table'], ['Enter', 'Open'], ['?', 'These keys']] as const).map(([keys, text]) => (
               <>
                 <kbd>{keys}</kbd>
                 <span>{text}</span>
@@ -120,18 +140,24 @@ function Shell(): JSX.Element {
 function Sidebar(): JSX.Element {
   const { section } = route.value;
   const next = nextSale.value;
-  const state = health.value?.body;
-  const isFine = state?.status === 'ok' && !healthLost.value;
+  const state = health.value;
+  const isLost = isOverviewLost.value;
+  const isFine = state?.status === 'ok' && !isLost;
+  const figure: Partial<Record<Section, string | undefined>> = {
+    events: events.value ? formatNumber(events.value.length) : undefined,
+    rooms: overview.value?.waiting_room && overview.value.waiting_room.status !== 'off' ? 'on' : undefined,
+    'dead-letters': archive.value ? formatNumber(archive.value.dead_letters) : undefined,
+  };
   return (
     <nav class="sidebar" aria-label="Console">
       <a href="/console" class="brand" aria-label="Holdfast"><Logo /> <b>Holdfast</b></a>
       <ul>
         {NAV.map((item) => (
-          <li>
+          <li class={item.section === FIRST_OF_SYSTEM ? 'apart' : ''}>
             <a href={pathOf(item.section)} aria-current={section === item.section ? 'page' : undefined}>
               <Icon name={item.icon} />
               <span class="grow">{item.label}</span>
-              {item.section === 'events' && events.value && <span class="t3 small">{formatNumber(events.value.length)}</span>}
+              {figure[item.section] && <span class={`small ${item.section === 'dead-letters' && archive.value?.dead_letters ? 'badge bad' : 't3'}`}>{figure[item.section]}</span>}
             </a>
           </li>
         ))}
@@ -148,10 +174,10 @@ function Sidebar(): JSX.Element {
         </a>
       )}
       <div class="foot">
-        <i class={`dot ${isFine ? 'ok' : healthLost.value ? 'bad' : 'warn'}`} />
+        <i class={`dot ${isFine ? 'ok' : isLost ? 'bad' : 'warn'}`} />
         <span class="grow">
-          {healthLost.value ? 'No answer' : isFine ? 'All systems ready' : state ? `Status ${state.status}` : 'Checking'}
-          <span class="t3 small">{state ? `${state.service.replace('holdfast-', '')} ${state.version}` : '–'}</span>
+          {isLost ? 'No answer' : isFine ? 'All systems ready' : state ? `Status ${state.status}` : 'Checking'}
+          <span class="t3 small">{state ? `${formatNumber(state.api_processes)} API, ${plural(state.workers.length, 'worker')}` : '–'}</span>
         </span>
         <ThemeSwitch />
       </div>
@@ -164,7 +190,7 @@ function Sidebar(): JSX.Element {
             location.reload();
           }}
         >
-          Forget the key
+          Forget the key of {operator.value?.name ?? '–'}
         </Button>
       )}
     </nav>

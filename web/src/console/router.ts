@@ -1,6 +1,7 @@
 import { signal } from '@preact/signals';
 
-export type Section = 'live' | 'events' | 'bookings' | 'report';
+const SECTIONS = ['live', 'events', 'bookings', 'rooms', 'report', 'limits', 'access', 'dead-letters', 'audit'] as const;
+export type Section = (typeof SECTIONS)[number];
 export interface Route {
   section: Section;
   /** `/console/live/7`, `/console/bookings/ID`. */
@@ -9,8 +10,7 @@ export interface Route {
 
 function read(): Route {
   const [, , section = 'live', id] = location.pathname.split('/');
-  const known = ['live', 'events', 'bookings', 'report'].includes(section);
-  return { section: known ? (section as Section) : 'live', id: id ? decodeURIComponent(id) : undefined };
+  return { section: SECTIONS.find((one) => one === section) ?? 'live', id: id ? decodeURIComponent(id) : undefined };
 }
 
 export const route = signal<Route>(read());

@@ -1,5 +1,5 @@
 import { computed, signal } from '@preact/signals';
-import type { EventBody, Health } from '../api/types';
+import type { EventBody } from '../api/types';
 import { device } from '../base/storage';
 import { messageOf, type Message } from '../base/words';
 import { admin } from './admin';
@@ -7,8 +7,6 @@ import { Watch } from './watch';
 
 export const events = signal<EventBody[] | null>(null);
 export const eventsFailure = signal<Message | null>(null);
-export const health = signal<{ body: Health; at: number } | null>(null);
-export const healthLost = signal(false);
 export const watch = signal<Watch | null>(null);
 
 export async function loadEvents(): Promise<void> {
@@ -17,16 +15,6 @@ export async function loadEvents(): Promise<void> {
     eventsFailure.value = null;
   } catch (error) {
     eventsFailure.value = messageOf(error);
-  }
-}
-
-export async function loadHealth(): Promise<void> {
-  try {
-    health.value = { body: (await admin.health()).body, at: Date.now() };
-    healthLost.value = false;
-  } catch (error) {
-    healthLost.value = true;
-    console.warn('No health', error);
   }
 }
 

@@ -60,7 +60,7 @@ interface Block {
 /** Sizes of a section's rows, from its row starts. */
 export function rowCounts(section: Section, rowStart: Uint8Array): number[] {
   if (section.general_admission) return [];
-  if (section.rows) return section.rows.map((row) => row.seats);
+  if (section.rows?.length) return section.rows.map((row) => row.seats);
   const counts: number[] = [];
   for (let seat = section.first_seat_id; seat < section.first_seat_id + section.total_seats; seat++) {
     if (rowStart[seat] || !counts.length) counts.push(0);
@@ -76,7 +76,7 @@ export function makePlan(sections: Section[], total: number, rowStart: Uint8Arra
     return {
       section: index,
       counts,
-      names: counts.map((_, row) => section.rows?.[row]?.row ?? ''),
+      names: counts.map((_, row) => section.rows?.[row]?.name ?? ''),
       first: section.first_seat_id,
       capacity: section.total_seats,
     };

@@ -1,0 +1,59 @@
+import { useSignal, type Signal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+import type { Answer } from '../api/http';
+import { messageOf, type Message } from '../base/words';
+
+export interface Loaded<T> {
+  data: Signal<T | null>;
+  failure: Signal<Message | null>;
+  busy: Signal<boolean>;
+  reload: () => Promise<void>;
+}
+
+/** What a route answers: read anew when `about` changes, and every so many milliseconds. */
+export function useLoad<T>(read: () => Promise<Answer<T>>, about: unknown[], everyMs = 0): Loaded<T> {
+  const data = useSignal<T | null>(null);
+  const failure = useSignal<Message | null>(null);
+  const busy = useSignal(false);
+  const load = async (isWanted: () => boolean) => {
+    busy.value = true;
+    try {
+      const { body } = await read();
+      if (!isWanted()) return;
+      data.value = body;
+      failure.value = null;
+    } catch (error) {
+      if (isWanted()) failure.value = messageOf(error);
+    } finally {
+      busy.value = false;
+    }
+  };
+  useEffect(() => {
+    let isHere = true;
+    data.value = failure.value = null;
+    void load(() => isHere);
+    const timer = everyMs ? setInterval(() => !document.hidden && void load(() => isHere), everyMs) : undefined;
+    return () => {
+      isHere = false;
+      clearInterval(timer);
+    };
+  }, about);
+  return { data, failure, busy, reload: () => load(() => true) };
+}
+
+/** An act on the server that a dialog asks for: what it says about a failure, and whether it runs. */
+export function useAct(): { busy: boolean; failure: Message | null; act: (work: () => Promise<void>) => Promise<void> } {
+  const busy = useSignal(false);
+  const failure = useSignal<Message | null>(null);
+  const act = async (work: () => Promise<void>) => {
+    busy.value = true;
+    failure.value = null;
+    try {
+      await work();
+    } catch (error) {
+      failure.value = messageOf(error);
+    }
+    busy.value = false;
+  };
+  return { busy: busy.value, failure: failure.value, act };
+}
