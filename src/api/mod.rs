@@ -14,11 +14,13 @@
 //! | body: bytes, JSON, fields | `http::body`, `http::fields`, `idempotency` |
 //! | the use case | one module per resource |
 //! | pushed updates: `updates` checks the request, `push` runs the connection | `updates`, `push` |
+//! | the console's routes | `admin` |
 //! | admin requests are recorded | `admin_audit` |
 //! | refusals | `refusals`, `http::problem` |
 //! | pages for people | `web` (files of `web/dist`), `docs` |
 //! | memory of responses | `http::outgoing`, `http::response_memory` |
 
+mod admin;
 mod admin_audit;
 mod blocks;
 mod bookings;

@@ -15,6 +15,7 @@ use crate::http::{cors, headers, words};
 use crate::push;
 use crate::telemetry::Metrics;
 
+use super::admin::{overview, whoami};
 use super::endpoint::{Options, Route, Service, refusing, route_unknown};
 use super::openapi::{Identification, ProblemBody};
 use super::state::RequestContext;
@@ -58,6 +59,7 @@ macro_rules! routes {
                 (name = "events", description = "What is on sale, and what is free"),
                 (name = "bookings", description = "Hold, pay, extend, cancel"),
                 (name = "waiting room", description = "Wait in line, or in a draw"),
+                (name = "admin", description = "What operators watch and do"),
                 (name = "operations", description = "Health, metrics, this document"),
                 (name = "pages", description = "Pages for people, with a browser"),
             ),
@@ -95,6 +97,8 @@ routes! {
     waiting_room::status: is_private;
     waiting_room::stats: is_private;
     waiting_room::draw;
+    whoami::show: is_private;
+    overview::show: is_private;
     webhooks::payments: takes_any_query;
     health::summary: takes_any_query;
     health::live: takes_any_query;

@@ -3,6 +3,7 @@
 use jiff::{Span, SpanRelativeTo};
 
 use crate::domain::time::parse_iso8601;
+pub(super) use crate::domain::time::age_seconds;
 
 /// Longest duration: for more, omit it.
 const SPAN_DAYS_MAX: i64 = 366;
@@ -25,12 +26,6 @@ pub(super) fn parse_span(text: &str) -> Result<i64, String> {
         Ok(ms) if (1..=max_ms).contains(&ms) => Ok(ms),
         _ => Err(format!("give more than nothing and {SPAN_DAYS_MAX} days at most")),
     }
-}
-
-/// Seconds since a moment; never negative.
-pub(super) fn age_seconds(now_ms: i64, then_ms: u64) -> f64 {
-    // Unix times stay below 2^53 for longer than any sale.
-    (now_ms as f64 - then_ms as f64).max(0.0) / 1_000.0
 }
 
 /// Formats a duration: `0.4 s`, `12 s`, `3 min`, `5 h`, `2 d`.

@@ -1,5 +1,6 @@
 //! The domain of a sale: ids, seats, layouts, bookings, log entries, rules. Pure: no I/O, no clock.
 
+pub mod activity;
 pub mod admission_token;
 pub mod alternatives;
 pub mod availability;

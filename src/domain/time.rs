@@ -28,6 +28,12 @@ pub fn parse_iso8601(text: &str) -> Option<i64> {
     (unix_ms > 0).then_some(unix_ms)
 }
 
+/// Seconds since a moment; never negative.
+pub fn age_seconds(now_ms: i64, then_ms: u64) -> f64 {
+    // Unix times stay below 2^53 for longer than any sale.
+    (now_ms as f64 - then_ms as f64).max(0.0) / 1_000.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,6 +65,10 @@ words! {
     HealthStatus = ["ok", "degraded", "warming", "unavailable", "ending"];
     /// The state of a part of a process.
     CheckStatus = ["ok", "partial", "unavailable", "warming", "stale", "failing"];
+    /// Who takes payments.
+    PaymentProviderName = ["simulated", "stripe"];
+    /// Whether a waiting room is on: `surge` by itself, `draw` while people join a draw.
+    RoomStatus = ["off", "on", "surge", "draw"];
     /// The code of a problem.
     ErrorCode = Code::all().map(Code::as_str);
 }

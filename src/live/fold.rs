@@ -99,6 +99,11 @@ impl Fold {
         self.users.iter().map(|(user, seats)| (*user, *seats))
     }
 
+    /// The number of bookings that hold seats and are not sold.
+    pub fn open_holds(&self) -> u64 {
+        self.live.values().filter(|booking| booking.state == SeatState::Hold).count() as u64
+    }
+
     /// The earliest deadline of a hold, Unix ms.
     pub fn next_deadline_ms(&self) -> Option<i64> {
         self.deadlines.first().map(|first| first.0)

@@ -7,18 +7,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::LiveSettings;
+use super::activity::Activity;
 use super::entry_buffer::{BuildError, EntryBuffer};
 use super::expiries::Expiries;
 use super::freshness::Freshness;
 use super::hashes::Hashes;
+use super::log_feed::LogFeed;
 use super::observer::{LiveObserver, LiveState};
 use super::settlements::Settlements;
 use super::slot::Slot;
 use super::tail::ChainEnd;
 use super::view::View;
 use crate::copy_on_write::CopyOnWriteMap;
+use crate::domain::activity::REFUSALS;
 use crate::domain::{Entry, EventId, LogId, Partition};
 use crate::redis::{Engine, Keys};
+use crate::telemetry::striped::StripedCounts;
 
 pub(super) struct Inner {
     pub engine: Engine,
@@ -26,6 +30,10 @@ pub(super) struct Inner {
     pub hashes: Hashes,
     pub settlements: Settlements,
     pub expiries: Expiries,
+    pub activity: Activity,
+    pub log_feed: LogFeed,
+    /// Refused requests whose event has no slot, or is not known.
+    pub refusals: StripedCounts<REFUSALS>,
     pub tails: Vec<PartitionTail>,
     pub slots: CopyOnWriteMap<EventId, Arc<Slot>>,
     pub observer: Arc<dyn LiveObserver>,

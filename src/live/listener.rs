@@ -34,6 +34,7 @@ impl LogSubscriber for Listener {
         let inner = &self.inner;
         inner.settlements.on_entry(entry);
         inner.expiries.on_entry(entry);
+        inner.activity.on_entry(entry);
         let tail = inner.tail(partition);
         // One lock for all: an entry is in a build's buffer, or in its view, or still to come while the
         // view is installed.
@@ -57,11 +58,15 @@ impl LogSubscriber for Listener {
             }
         }
         drop(state);
+        // Last: a watcher may then read what the entry brought.
+        inner.log_feed.on_entry(entry);
         tail.freshness.note_entry(entry.time_ms);
     }
 
     fn on_end(&mut self, partition: Partition, why: ChainEnd) {
         self.inner.drop_views(partition, why);
+        let keys = self.inner.keys();
+        self.inner.log_feed.on_end(|event| keys.partition_of(event) == partition);
     }
 
     fn on_read_end(&mut self) {

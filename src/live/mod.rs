@@ -14,6 +14,7 @@
 //! after a gap or a fork in the log it is dropped before the next entry is read ([`tail`]). It grants
 //! nothing: a fresh view shows only that a seat was taken at most `staleness` ago.
 
+mod activity;
 mod building;
 mod changes;
 mod entry_buffer;
@@ -24,6 +25,7 @@ mod hashes;
 mod inner;
 mod keeper;
 mod listener;
+mod log_feed;
 mod observer;
 mod seat_cell;
 mod settlements;
@@ -38,16 +40,20 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::copy_on_write::CopyOnWriteMap;
+use crate::domain::activity::{REFUSALS, Refusal};
 use crate::domain::{EventId, UserId};
 use crate::lifecycle::{Shutdown, Supervisor};
 use crate::redis::{Engine, RedisClock};
+use crate::telemetry::striped::StripedCounts;
 
+pub use activity::{Activity, ChangeCounts, SeatDemand};
 pub use changes::Changes;
 pub use expiries::{Expired, Expiries, ExpiryWatch, Notice};
 use hashes::Hashes;
 pub use hashes::Holder;
 use inner::{Inner, PartitionTail};
 use listener::Listener;
+pub use log_feed::{LogFeed, LogItem, LogWatch};
 pub use observer::{LiveObserver, LiveState};
 pub use settlements::{Settled, Settlements, Waiter};
 pub use slot::{InvalidViewVersion, Slot, ViewVersion};
@@ -103,6 +109,9 @@ impl Live {
             hashes: Hashes::default(),
             settlements,
             expiries: Expiries::default(),
+            activity: Activity::default(),
+            log_feed: LogFeed::default(),
+            refusals: StripedCounts::default(),
             slots: CopyOnWriteMap::default(),
             observer,
             build_requested: Notify::new(),
@@ -147,13 +156,13 @@ impl Live {
         (self.is_fresh(&slot, Instant::now()) && slot.is_current(&view)).then_some(view)
     }
 
-    /// Calls `read` with an event's view if it is complete and fresh, and with the upper bound of Redis'
-    /// time, Unix ms. As [`Live::fresh`], without cloning the view's `Arc`.
+    /// Calls `read` with an event's slot, its view if that is complete and fresh, and the upper bound of
+    /// Redis' time, Unix ms. As [`Live::fresh`], without cloning the view's `Arc`.
     pub fn with_fresh<R>(
         &self,
         event: EventId,
         now: Instant,
-        read: impl FnOnce(&View, i64) -> R,
+        read: impl FnOnce(&Slot, &View, i64) -> R,
     ) -> Option<R> {
         let slots = self.inner.slots.load();
         let Some(slot) = slots.get(&event) else {
@@ -164,7 +173,7 @@ impl Live {
         slot.note_used(now);
         let result = slot.with_view(|view| {
             let redis_now_ms = self.inner.engine.clock(slot.partition()).at_most_ms(now)?;
-            (self.is_fresh(slot, now) && slot.is_current(view)).then(|| read(view, redis_now_ms))
+            (self.is_fresh(slot, now) && slot.is_current(view)).then(|| read(slot, view, redis_now_ms))
         });
         if result.is_none() {
             self.inner.build_requested.notify_one();
@@ -238,6 +247,33 @@ impl Live {
     /// The watches for expired holds.
     pub fn expiries(&self) -> &Expiries {
         &self.inner.expiries
+    }
+
+    /// Changes of events, counted for operators.
+    pub fn activity(&self) -> &Activity {
+        &self.inner.activity
+    }
+
+    /// The logs of events, for operators who watch.
+    pub fn log_feed(&self) -> &LogFeed {
+        &self.inner.log_feed
+    }
+
+    /// Counts a refused request; without an event if that has no slot, or is not known.
+    pub fn note_refusal(&self, event: Option<EventId>, refusal: Refusal) {
+        let counted = event
+            .and_then(|event| self.inner.slots.with(event, |slot| slot.note_refusal(refusal)));
+        if counted.is_none() {
+            self.inner.refusals.inc(refusal as usize);
+        }
+    }
+
+    /// How many requests this process refused: without an event, then by event. A slot that is dropped
+    /// and made again begins at zero.
+    pub fn refusals(&self) -> Vec<(Option<EventId>, [u64; REFUSALS])> {
+        let slots = self.inner.slots.load();
+        let by_event = slots.values().map(|slot| (Some(slot.event()), slot.refusals()));
+        std::iter::once((None, self.inner.refusals.sums())).chain(by_event).collect()
     }
 
     /// A snapshot of the live view's state.

@@ -10,7 +10,9 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 
 use super::view::View;
+use crate::domain::activity::{REFUSALS, Refusal};
 use crate::domain::{EventId, Partition};
+use crate::telemetry::striped::StripedCounts;
 
 /// Resolution of the time of last use, ms.
 const USED_STEP_MS: u64 = 100;
@@ -53,6 +55,7 @@ pub struct Slot {
     changes: watch::Sender<ViewVersion>,
     used_at_ms: AtomicU64,
     was_lost: AtomicBool,
+    refusals: StripedCounts<REFUSALS>,
 }
 
 impl Slot {
@@ -65,6 +68,7 @@ impl Slot {
             changes: watch::channel(ViewVersion::default()).0,
             used_at_ms: AtomicU64::new(0),
             was_lost: AtomicBool::new(false),
+            refusals: StripedCounts::default(),
         }
     }
 
@@ -117,6 +121,16 @@ impl Slot {
     /// Calls `read` with the view, fresh or stale, without cloning its `Arc`.
     pub(super) fn with_view<R>(&self, read: impl FnOnce(&View) -> R) -> Option<R> {
         self.view.load().as_deref().map(read)
+    }
+
+    /// Counts a refused request.
+    pub fn note_refusal(&self, refusal: Refusal) {
+        self.refusals.inc(refusal as usize);
+    }
+
+    /// How many requests this process refused.
+    pub(super) fn refusals(&self) -> [u64; REFUSALS] {
+        self.refusals.sums()
     }
 
     pub(super) fn note_used(&self, now: Instant) {

@@ -233,6 +233,11 @@ impl View {
         self.has_displaced.load(Ordering::Relaxed)
     }
 
+    /// The number of bookings that hold seats and are not sold.
+    pub fn open_holds(&self) -> u64 {
+        self.writer().fold.open_holds()
+    }
+
     /// All seats at one version.
     pub fn snapshot(&self) -> Snapshot {
         let writer = self.writer();

@@ -28,6 +28,8 @@
 //! hf1:{p11}:limits:user:ann hash    kind and rule → what was counted; also `limits:address:…` and
 //!                                   `limits:user_event:<event>:<user>`, beside its user
 //! hf1:{p07}:socket_ticket:n string  a used socket ticket, until it expires
+//! hf1:{p07}:activity:1:n    hash    process and step → what it counted, for operators; n: the window
+//! hf1:{p07}:refusals:1      hash    process → requests it refused in all, for operators
 //! hf1:{p00}:gates           string  changes with the gates' configuration
 //! ```
 
@@ -137,6 +139,16 @@ impl Keys {
     /// One caller's idempotency record.
     pub fn idempotency(&self, event: EventId, digest: &str) -> String {
         self.key(self.partition_of(event), &format!("idempotency:{event}:{digest}"))
+    }
+
+    /// A window of an event's series for operators.
+    pub fn activity(&self, event: EventId, window: i64) -> String {
+        self.event_key("activity", event) + &format!(":{window}")
+    }
+
+    /// The requests of an event that processes refused, for operators.
+    pub fn refusals(&self, event: EventId) -> String {
+        self.event_key("refusals", event)
     }
 
     /// The partition in which a subject of limits is counted.

@@ -2,6 +2,7 @@
 //!
 //! No other module depends on the client library or on key names.
 
+mod activity;
 mod address;
 mod clock;
 mod connect;
@@ -31,6 +32,7 @@ mod tickets;
 mod tls;
 mod value;
 
+pub use activity::{Field, WINDOW_STEPS};
 pub use address::{AddressFault, Credentials, Deployment, NodeAddress, RedisAddress};
 pub use clock::NotAfter;
 pub use clock::RedisClock;

@@ -104,6 +104,14 @@ impl Dependencies {
         Readiness { redis: redis.map(drop), redis_lacks, mongodb: mongodb.map(drop) }
     }
 
+    /// Durations of the last checks of Redis and MongoDB; the bound if one timed out, zero before the first.
+    pub fn response_times(&self) -> (Duration, Duration) {
+        let took = |check: &DependencyCheck| {
+            check.last.load().as_ref().map_or(Duration::ZERO, |last| last.took)
+        };
+        (took(&self.redis), took(&self.mongodb))
+    }
+
     /// Duration of the last check of Redis, ms; the bound if it timed out.
     pub fn redis_ms(&self) -> u64 {
         let took = self.redis.last.load().as_ref().map_or(Duration::ZERO, |last| last.took);

@@ -7,6 +7,7 @@ use super::compensation::Compensation;
 use super::error::AdmissionFault;
 use super::selection::CheckedSelection;
 use super::{BookingView, HoldRequest, Sale, SaleError, SeatRequest, unix_now_ms};
+use crate::domain::activity::Refusal;
 use crate::domain::booking::format_seats;
 use crate::domain::idempotency::{Scope, derived_digest, explicit_digest};
 use crate::domain::{BookingId, Event, EventId};
@@ -111,11 +112,14 @@ impl Sale {
     /// If the seats are not held, or it is unknown whether they are.
     pub async fn hold(&self, plan: HoldPlan) -> Result<BookingView, SaleError> {
         let HoldPlan { request, event, selection } = plan;
-        let grant = self.inner.recent_grants.guard(event.id, &request.user);
+        let (id, grant) = (event.id, self.inner.recent_grants.guard(event.id, &request.user));
         // Boxed: the future is large, and so are those that await it.
         let result = Box::pin(self.hold_in_redis(&request, event, selection)).await;
         if !matches!(result, Ok(_) | Err(SaleError::Unavailable { unknown: true, .. })) {
             grant.refused();
+        }
+        if let Err(error) = &result {
+            self.inner.live.note_refusal(Some(id), refusal_of(error));
         }
         result
     }
@@ -225,6 +229,22 @@ impl Sale {
             return Err(SaleError::EventNotLoaded(event.id));
         }
         Ok(newer)
+    }
+}
+
+/// The kind of a refusal by Redis, as it is counted for operators.
+fn refusal_of(error: &SaleError) -> Refusal {
+    match error {
+        SaleError::SeatsUnavailable(_) => Refusal::RedisSeats,
+        SaleError::TooFewSeats(_) => Refusal::RedisTooFew,
+        SaleError::EventClosed(_) => Refusal::RedisClosed,
+        SaleError::EventPaused(_) => Refusal::RedisPaused,
+        SaleError::NotOnSale { .. } => Refusal::RedisNotOnSale,
+        SaleError::UserLimit { .. } => Refusal::RedisUserLimit,
+        SaleError::OrphanSeats(_) => Refusal::RedisOrphans,
+        SaleError::SessionRequired(_) => Refusal::RoomRequired,
+        SaleError::AdmissionInvalid(_) => Refusal::RoomToken,
+        _ => Refusal::RedisOther,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Guarantees of each: a refused request has no later effect; an operation reported as done is in
 //! the booking log; a booking is reported CONFIRMED only after the archive has decided so.
 
+mod activity;
 pub mod archiving;
 mod audit;
 mod block_seats;
@@ -14,6 +15,7 @@ mod coalescing_cache;
 mod compensation;
 mod confirm;
 mod dependencies;
+mod deployment;
 pub mod error;
 mod event_index;
 mod event_list;
@@ -21,9 +23,11 @@ mod events;
 pub mod export;
 mod extend;
 mod hold;
+pub mod lag;
 mod load;
 mod losses;
 pub mod opening;
+mod overview;
 mod paying;
 pub mod policy;
 mod precheck;
@@ -39,6 +43,7 @@ pub mod verify;
 pub mod waiting_room;
 mod warming;
 mod webhooks;
+pub mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,18 +61,21 @@ use crate::payments::Provider;
 use crate::redis::{Engine, RedisError};
 
 pub use crate::archive::BookingsFrom;
+pub use activity::{RefusalTotals, Series};
 pub use audit::{Audit, AuditEntry, AuditPosition, NewAuditEntry, RecordedAct};
 pub use block_seats::{ArchivedBlock, BlockPosition, BlockRequest, BlockSelection};
 use catalogue::Catalogue;
 pub use coalescing_cache::CoalescingCache;
 use compensation::CompensationQueue;
 pub use dependencies::{Dependencies, Readiness};
+pub use deployment::Deployment;
 pub use error::SaleError;
 pub use event_index::{EventFilter, EventsFrom};
 pub use event_list::EventPage;
 pub use events::Events;
 pub use hold::{HoldPlan, Precheck};
 pub use load::LoadResult;
+pub use overview::{EventOverview, RoomOverview, SectionCounts};
 pub use paying::{
     CheckOptions, MendedPayment, MoneyTotals, PaymentDifference, PaymentService, PaymentsReport,
     ReconcileResult, WaitReason,
@@ -160,6 +168,7 @@ struct Inner {
     compensations: CompensationQueue,
     waiting_room: WaitingRoom,
     dependencies: Dependencies,
+    deployment: deployment::DeploymentReads,
     supervisor: Supervisor,
     settings: SaleSettings,
 }
@@ -254,6 +263,10 @@ impl Sale {
             &supervisor,
             shutdown,
         );
+        let (counted, followed, stop) = (engine.clone(), live.clone(), shutdown.clone());
+        supervisor.spawn("activity", shutdown, move || {
+            activity::keep_written(counted.clone(), followed.clone(), stop.clone())
+        });
         let dependencies = Dependencies::start(&engine, &archive, &supervisor, shutdown);
         let partitions = engine.keys().partitions();
         let inner = Inner {
@@ -274,6 +287,7 @@ impl Sale {
             compensations,
             waiting_room,
             dependencies,
+            deployment: deployment::DeploymentReads::default(),
             supervisor,
             settings,
         };

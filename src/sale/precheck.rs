@@ -31,8 +31,9 @@ use std::time::{Duration, Instant};
 
 use super::selection::CheckedSelection;
 use super::{HoldRequest, Inner, SaleError};
+use crate::domain::activity::Refusal;
 use crate::domain::{Event, EventId, EventStatus, SeatId, SeatState, UserId};
-use crate::live::{Holder, Seat, View};
+use crate::live::{Holder, Seat, Slot, View};
 
 /// Recent grants kept in each half of the period.
 const RECENT_MAX: usize = 100_000;
@@ -58,6 +59,19 @@ fn reason(refusal: &SaleError) -> &'static str {
         SaleError::SessionRequired(_) => "waiting_room_required",
         // The view refuses for no other reason.
         _ => "other",
+    }
+}
+
+/// Returns the kind of a refusal from the view, as it is counted for operators.
+fn kind(refusal: &SaleError) -> Refusal {
+    match refusal {
+        SaleError::SeatsUnavailable(_) => Refusal::MemorySeats,
+        SaleError::EventClosed(_) => Refusal::MemoryClosed,
+        SaleError::EventPaused(_) => Refusal::MemoryPaused,
+        SaleError::NotOnSale { .. } => Refusal::MemoryNotOnSale,
+        SaleError::SessionRequired(_) => Refusal::RoomRequired,
+        // The view refuses for no other reason.
+        _ => Refusal::MemoryTooFew,
     }
 }
 
@@ -95,7 +109,12 @@ impl Inner {
                 }
             }
         };
-        let refusal = self.live.with_fresh(event.id, now, refuse).flatten()?;
+        let counted = |slot: &Slot, view: &View, now_at_most_ms| {
+            let refusal = refuse(view, now_at_most_ms)?;
+            slot.note_refusal(kind(&refusal));
+            Some(refusal)
+        };
+        let refusal = self.live.with_fresh(event.id, now, counted).flatten()?;
         self.observer.refused_from_view(reason(&refusal));
         Some(refusal)
     }

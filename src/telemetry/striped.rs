@@ -49,6 +49,38 @@ impl Striped {
     }
 }
 
+/// Several counts that are read together, each the sum of the threads' additions.
+pub struct StripedCounts<const N: usize> {
+    threads: ThreadLocal<CachePadded<[AtomicU64; N]>>,
+}
+
+impl<const N: usize> Default for StripedCounts<N> {
+    fn default() -> Self {
+        StripedCounts { threads: ThreadLocal::new() }
+    }
+}
+
+impl<const N: usize> StripedCounts<N> {
+    /// Adds one to a count.
+    pub fn inc(&self, index: usize) {
+        let new = || CachePadded::new(std::array::from_fn(|_| AtomicU64::new(0)));
+        if let Some(count) = self.threads.get_or(new).get(index) {
+            add(count, 1);
+        }
+    }
+
+    /// The counts.
+    pub fn sums(&self) -> [u64; N] {
+        let mut sums = [0_u64; N];
+        for stripe in &self.threads {
+            for (sum, count) in sums.iter_mut().zip(stripe.iter()) {
+                *sum = sum.wrapping_add(count.load(Ordering::Relaxed));
+            }
+        }
+        sums
+    }
+}
+
 /// Adds to this thread's own stripe.
 fn add(stripe: &AtomicU64, delta: u64) {
     stripe.store(stripe.load(Ordering::Relaxed).wrapping_add(delta), Ordering::Relaxed);
@@ -240,6 +272,18 @@ mod tests {
         assert_eq!((counter.get(), gauge.get()), (80_000, -1));
         gauge.set(7);
         assert_eq!(gauge.get(), 7);
+    }
+
+    #[test]
+    fn counts_that_are_read_together_add_up() {
+        let counts = StripedCounts::<3>::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..1_000).for_each(|n| counts.inc(n % 2)));
+            }
+        });
+        counts.inc(9);
+        assert_eq!(counts.sums(), [2_000, 2_000, 0]);
     }
 
     #[test]

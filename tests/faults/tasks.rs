@@ -24,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SEATS: u32 = 100;
 
 /// The tasks of an API process without replicas.
-const API_TASKS: [&str; 13] = [
+const API_TASKS: [&str; 14] = [
+    "activity",
     "event_channel",
     "limits_cleanup",
     "limits_flush",

@@ -10,13 +10,14 @@ use super::{log_change, request, respond, with_durability};
 use crate::api::openapi::HoldProblems;
 use crate::api::state::RequestContext;
 use crate::api::{admin_audit, waiting_room};
+use crate::domain::activity::Refusal;
 use crate::domain::limits::{ADMIN_SEATS_PER_BOOKING_MAX, SEATS_PER_BOOKING_MAX};
 use crate::domain::{ALTERNATIVES_MAX, EventId, RouteClass, SeatId};
 use crate::gates::{Admitted, Screened};
 use crate::http::HandlerResult;
 use crate::http::body::read_json;
 use crate::http::params::Query;
-use crate::http::problem::Problem;
+use crate::http::problem::{Code, Problem};
 use crate::sale::{HoldPlan, HoldRequest, Precheck, SaleError};
 
 /// The parameter and the member of a refusal that list free seats near the requested ones.
@@ -45,7 +46,8 @@ const ALTERNATIVES: &str = "alternatives";
 pub async fn hold(context: RequestContext, payload: Payload) -> HandlerResult {
     // The gates without I/O. An error on the way to `admit` drops `screened`, which counts the request
     // as refused.
-    let mut screened = context.gates().screen(&context.head, RouteClass::Hold)?;
+    let screened = context.gates().screen(&context.head, RouteClass::Hold);
+    let mut screened = screened.map_err(|problem| limited(&context, None, problem))?;
     let body = read_json(&context.http, payload, context.state.body_limits()).await?;
     let (precheck, alternatives) = parse_and_precheck(&context, &mut screened, body)?;
     // Boxed: the rest is large, and most requests of a large sale are refused above.
@@ -65,7 +67,12 @@ fn parse_and_precheck(
     let (event, seats, key) = request::hold(context.http.headers(), body, seats_max)?;
     let alternatives = alternatives_count(context)?;
     screened.set_event(event);
-    let room_number = if exempt { 0 } else { room_number(context, screened, event)? };
+    let room_number = match exempt {
+        true => 0,
+        false => room_number(context, screened, event).inspect_err(|_| {
+            context.state.sale.live().note_refusal(Some(event), Refusal::RoomToken);
+        })?,
+    };
     let user = screened.user()?.clone();
     context.state.metrics.booking_attempts.inc();
     let trace = String::new();
@@ -97,6 +104,14 @@ fn room_number(
     Ok(room.entry(event, screened.caller().user.as_ref(), token)?)
 }
 
+/// Counts a refusal by a limit or a bot rule, for operators.
+fn limited(context: &RequestContext, event: Option<EventId>, problem: Problem) -> Problem {
+    if matches!(problem.code, Code::RateLimitExceeded | Code::AutomatedAccess) {
+        context.state.sale.live().note_refusal(event, Refusal::Limits);
+    }
+    problem
+}
+
 /// Counts the request toward the limits and, if none refuses it, holds the seats. An admin's hold is
 /// recorded before it happens.
 async fn admit_and_hold(
@@ -113,7 +128,9 @@ async fn admit_and_hold(
             plan.map_err(|error| refuse(context, event, error, alternatives))?
         }
     };
-    let admitted = screened.admit().await?;
+    let event = plan.event();
+    let admitted = screened.admit().await;
+    let admitted = admitted.map_err(|problem| limited(context, Some(event), problem))?;
     let caller = admitted.caller().clone();
     let event = caller.event;
     let seats = if caller.admin.is_some() { plan.selection_text() } else { String::new() };

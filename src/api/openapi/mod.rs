@@ -98,6 +98,10 @@ problems! {
     SocketProblems: OPEN GATED | TicketInvalid OriginForbidden EventUnknown UpgradeRequired;
     /// Of getting a ticket for a socket.
     TicketProblems: OPEN GATED USERS | EventUnknown;
+    /// Of reading as an admin.
+    AdminProblems: OPEN ADMINS |;
+    /// Of reading about an event as an admin.
+    AdminEventProblems: OPEN ADMINS | EventUnknown;
     /// Of exporting sales.
     SalesProblems: OPEN ADMINS | EventUnknown;
     /// Of creating an event.

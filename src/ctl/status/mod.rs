@@ -6,14 +6,13 @@
 mod events;
 mod view;
 
-use std::collections::HashMap;
-
 use serde::Serialize;
 
 use crate::archive::{Archive, EventHead};
 use crate::config::Config;
 use crate::domain::{EventId, RefundCounts};
-use crate::redis::{Engine, ServerFacts, WORKER_GROUP};
+use crate::redis::{Engine, ServerFacts};
+use crate::sale::workers::{WorkerStatus, workers};
 use crate::start;
 
 use super::failure::Failure;
@@ -112,13 +111,6 @@ struct LogStatus {
     entries_max: u64,
 }
 
-#[derive(Serialize)]
-struct WorkerStatus {
-    name: String,
-    last_read_seconds: f64,
-    pending: u64,
-}
-
 /// The data from Redis.
 struct RedisSide {
     engine: Engine,
@@ -206,32 +198,6 @@ async fn facts_of(engine: &Engine) -> Result<(ServerFacts, Vec<String>), Failure
         (None, Some(error)) => Err(error.into()),
         (None, None) => Err(Failure::new("no node of redis serves anything".to_owned())),
     }
-}
-
-/// The members of the workers' group, over all partitions.
-async fn workers(engine: &Engine) -> Result<Vec<WorkerStatus>, Failure> {
-    let mut by_name: HashMap<String, (u64, u64)> = HashMap::new();
-    for partition in engine.keys().all_partitions() {
-        let consumers = match engine.consumers(partition, WORKER_GROUP).await {
-            Ok(consumers) => consumers,
-            Err(_) if engine.is_node_gone(partition) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        for consumer in consumers {
-            let (idle_ms, pending) = by_name.entry(consumer.name).or_insert((u64::MAX, 0));
-            *idle_ms = consumer.idle_ms.min(*idle_ms);
-            *pending += consumer.pending;
-        }
-    }
-    let mut workers: Vec<(u64, WorkerStatus)> = by_name
-        .into_iter()
-        .map(|(name, (idle_ms, pending))| {
-            let last_read_seconds = idle_ms as f64 / 1_000.0;
-            (idle_ms, WorkerStatus { name, last_read_seconds, pending })
-        })
-        .collect();
-    workers.sort_by(|a, b| (a.0, &a.1.name).cmp(&(b.0, &b.1.name)));
-    Ok(workers.into_iter().map(|(_, worker)| worker).collect())
 }
 
 impl MongoSide {

@@ -210,7 +210,7 @@ mod tests {
     }
 
     fn fixture(events: u32, workers: u32) -> Status {
-        use crate::ctl::lag::{Lag, Totals};
+        use crate::sale::lag::{Lag, LagTotals};
         let event = |id| EventSeats {
             id: 100_000 + id,
             name: Some("A name that is longer than there is room for".into()),
@@ -251,7 +251,7 @@ mod tests {
             },
             log: Some(LogStatus {
                 lag: Lag {
-                    totals: Totals {
+                    totals: LagTotals {
                         length: 1_234_567,
                         waiting: Some(10_000),
                         pending: 500,
