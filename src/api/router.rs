@@ -15,7 +15,10 @@ use crate::http::{cors, headers, words};
 use crate::push;
 use crate::telemetry::Metrics;
 
-use super::admin::{overview, whoami};
+use super::admin::{
+    access, audit, booking_details, checks, dead_letters, event_bookings, event_log, limits,
+    overview, report, rooms, search, whoami,
+};
 use super::endpoint::{Options, Route, Service, refusing, route_unknown};
 use super::openapi::{Identification, ProblemBody};
 use super::state::RequestContext;
@@ -99,6 +102,21 @@ routes! {
     waiting_room::draw;
     whoami::show: is_private;
     overview::show: is_private;
+    event_bookings::list: is_private;
+    search::find: is_private;
+    booking_details::get: is_private;
+    event_log::follow: is_private;
+    report::show: is_private;
+    report::demand: is_private is_compressed;
+    checks::verify: is_private;
+    checks::reconcile: is_private;
+    limits::show: is_private;
+    limits::change: is_private;
+    access::list: is_private;
+    dead_letters::list: is_private;
+    dead_letters::replay: is_private;
+    audit::list: is_private;
+    rooms::list: is_private;
     webhooks::payments: takes_any_query;
     health::summary: takes_any_query;
     health::live: takes_any_query;

@@ -14,6 +14,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, Server, ServiceResponse};
 use actix_web::middleware::Condition;
 use actix_web::web::{Bytes, Data};
+use tokio::sync::Semaphore;
 use utoipa::OpenApi;
 
 use crate::config::Config;
@@ -22,6 +23,7 @@ use crate::redis;
 use crate::sale::Sale;
 use crate::telemetry::Metrics;
 
+use super::admin::event_log::LOG_STREAMS_MAX;
 use super::fast_routes::FastRoutes;
 use super::router::{self, Document, routes};
 use super::seats::SeatMapCache;
@@ -86,6 +88,7 @@ pub async fn run(
         memory,
         metrics,
         shutdown,
+        log_streams: Arc::new(Semaphore::new(LOG_STREAMS_MAX)),
         started: Instant::now(),
         openapi: Bytes::from(openapi),
         config,

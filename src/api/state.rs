@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use actix_web::dev::Payload;
 use actix_web::web::{Bytes, Data};
 use actix_web::{FromRequest, HttpRequest};
+use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::lifecycle::Shutdown;
@@ -40,6 +41,8 @@ pub struct State {
     pub seat_maps: Arc<SeatMapCache>,
     /// The memory of unfinished responses.
     pub memory: Arc<ResponseMemory>,
+    /// The logs of events that operators may follow at a time.
+    pub log_streams: Arc<Semaphore>,
     /// When this server started.
     pub started: Instant,
     /// `/openapi.json`, rendered once.

@@ -6,7 +6,7 @@
 use crate::http::problem::{Code, Problem};
 
 /// Texts by method and route; other routes have [`OTHER`].
-const OUTCOMES: [(&str, &str, &str); 14] = [
+const OUTCOMES: [(&str, &str, &str); 18] = [
     ("POST", "/api/v1/bookings", HOLD),
     ("POST", "/api/v1/bookings/{booking_id}/confirm", CONFIRM),
     ("POST", "/api/v1/bookings/{booking_id}/pay", CONFIRM),
@@ -21,6 +21,10 @@ const OUTCOMES: [(&str, &str, &str); 14] = [
     ("POST", "/api/v1/events/{event_id}/blocks/release", BLOCK),
     ("POST", "/api/v1/events/{event_id}/waiting-room/enable", SWITCH),
     ("POST", "/api/v1/events/{event_id}/waiting-room/disable", SWITCH),
+    ("PATCH", "/api/v1/admin/limits", LIMITS),
+    ("POST", "/api/v1/admin/checks/verify", CHECK),
+    ("POST", "/api/v1/admin/checks/reconcile", CHECK),
+    ("POST", "/api/v1/admin/dead-letters/{letter_id}/replay", REPLAY),
 ];
 
 const HOLD: &str = "No answer in time: the seats may or may not be held. Send the same request (with the \
@@ -44,6 +48,12 @@ const BLOCK: &str = "No answer in time: the seats may or may not be changed, all
      so. Read the seat map, or send the same request again: twice is the same as once";
 const SWITCH: &str = "No answer in time: the waiting room may or may not be changed, and stays so. Read \
      its stats, or send the same request again: twice is the same as once";
+const LIMITS: &str = "No answer in time: the limits may or may not be changed, and stay so. Read them, or \
+     send the same request again: twice is the same as once";
+const CHECK: &str = "No answer in time: a store or the payment provider did not answer, and there is no \
+     verdict. With `fix`, steps may have been taken, each safe on its own. Send the same request again";
+const REPLAY: &str = "No answer in time: the entry may or may not be stored, and stays so; its letter goes \
+     last. Send the same request again: twice is the same as once";
 const OTHER: &str = "No answer in time: it may or may not have happened, and is not undone. Send the same \
      request again";
 

@@ -10,9 +10,8 @@ use super::output::{Column, CommandResult, or_dash, table};
 use crate::archive::Archive;
 use crate::archive::AuditPosition;
 use crate::config::Config;
-use crate::domain::cursor;
 use crate::domain::time::iso8601;
-use crate::sale::{Audit, AuditEntry, NewAuditEntry};
+use crate::sale::{Audit, AuditEntry, NewAuditEntry, audit_cursor, audit_position};
 use crate::start;
 
 /// Maximum number of acts per page.
@@ -46,15 +45,8 @@ pub(super) struct Arguments {
     before: Option<AuditPosition>,
 }
 
-/// The name of this list in cursors.
-const CURSOR_LIST: &str = "audit";
-
 fn position(text: &str) -> Result<AuditPosition, String> {
-    let read = || {
-        let [at_ms, id] = cursor::decode(CURSOR_LIST, text)?;
-        Some(AuditPosition { at_ms: at_ms.parse().ok()?, id: id.parse().ok()? })
-    };
-    read().ok_or_else(|| "the `next` of a page that `audit` listed".to_owned())
+    audit_position(text).ok_or_else(|| "the `next` of a page that `audit` listed".to_owned())
 }
 
 /// Acts, newest first.
@@ -85,7 +77,7 @@ impl Arguments {
         let has_more = acts.len() > self.limit as usize;
         acts.truncate(self.limit as usize);
         let last = acts.last().filter(|_| has_more).map(AuditEntry::position);
-        let next = last.map(|last| cursor::encode(CURSOR_LIST, &[&last.at_ms, &last.id]));
+        let next = last.map(|last| audit_cursor(&last));
         Ok(Listed { acts: acts.into_iter().map(Line::of).collect(), next })
     }
 }

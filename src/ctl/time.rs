@@ -2,8 +2,8 @@
 
 use jiff::{Span, SpanRelativeTo};
 
-use crate::domain::time::parse_iso8601;
 pub(super) use crate::domain::time::age_seconds;
+use crate::domain::time::parse_iso8601;
 
 /// Longest duration: for more, omit it.
 const SPAN_DAYS_MAX: i64 = 366;

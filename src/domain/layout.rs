@@ -218,6 +218,21 @@ impl Layout {
         })
     }
 
+    /// The seats with this label, with or without their section, in any case: `K-20`, `stalls k-20`.
+    pub fn find_label(&self, label: &str) -> Vec<SeatId> {
+        let Some((place, number)) = label.trim().rsplit_once('-') else { return Vec::new() };
+        let Ok(number) = number.trim().parse::<u32>() else { return Vec::new() };
+        let place = place.trim().to_lowercase();
+        let is_named = |run: &&Range| {
+            let info = self.info(run, run.first);
+            let in_section = info.row.unwrap_or(info.section).to_lowercase();
+            let full = || format!("{} {in_section}", info.section.to_lowercase());
+            (1..=run.seats).contains(&number)
+                && (in_section == place || (info.row.is_some() && full() == place))
+        };
+        self.runs.iter().filter(is_named).map(|run| SeatId(run.first + number - 1)).collect()
+    }
+
     /// All seats in order.
     pub fn seats(&self) -> impl Iterator<Item = SeatInfo<'_>> {
         self.runs

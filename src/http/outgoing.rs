@@ -19,6 +19,8 @@ use super::transport::Exchange;
 
 /// Content type of an event stream.
 pub const EVENT_STREAM: &str = "text/event-stream";
+/// Content type of a stream of JSON objects, one a line.
+pub const JSON_LINES: &str = "application/x-ndjson";
 /// Bytes given to a connection at a time: the body is shared, the connection's copy of a slice is not.
 pub const SLICE_BYTES: usize = 64 * 1024;
 /// Memory of a streamed body: one piece, and the compressor's buffers.
@@ -150,12 +152,12 @@ where
     inner.call(request).map_ok(move |response| {
         response.map_body(move |head, body| {
             if let Some(exchange) = &in_progress.0 {
-                let is_event_stream = || {
+                let is_endless = || {
                     let kind = head.headers().get(header::CONTENT_TYPE);
-                    kind.is_some_and(|kind| kind == EVENT_STREAM)
+                    kind.is_some_and(|kind| kind == EVENT_STREAM || kind == JSON_LINES)
                 };
                 let size = body.size();
-                exchange.respond(size, size == BodySize::Stream && is_event_stream());
+                exchange.respond(size, size == BodySize::Stream && is_endless());
             }
             With::new(body, in_progress)
         })

@@ -8,6 +8,11 @@ use utoipa::openapi::{ObjectBuilder, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::Code;
+use crate::domain::entry::KINDS;
+
+/// The states of bookings as they are stored.
+pub const STORED_STATUSES: [&str; 7] =
+    ["HOLD", "CONFIRMING", "COMMITTED", "CONFIRMED", "VOIDED", "CANCELLED", "EXPIRED"];
 
 macro_rules! words {
     ($($(#[doc = $doc:literal])+ $name:ident = $words:expr;)+) => {$(
@@ -65,6 +70,35 @@ words! {
     HealthStatus = ["ok", "degraded", "warming", "unavailable", "ending"];
     /// The state of a part of a process.
     CheckStatus = ["ok", "partial", "unavailable", "warming", "stale", "failing"];
+    /// The state of a booking as it is stored: `COMMITTED` is paid and not decided by the archive.
+    StoredStatus = STORED_STATUSES;
+    /// The archive's decision about a sale.
+    StoredOutcome = ["sold", "refund", "cancelled"];
+    /// Whether Redis has a booking.
+    InRedisState = ["found", "unknown", "event_not_loaded"];
+    /// Whether the archive has a booking.
+    InArchiveState = ["found", "unknown"];
+    /// Whether the provider has a payment.
+    AtProviderState = ["found", "none", "unavailable"];
+    /// The state of a payment at its provider.
+    PaymentStatus = ["open", "processing", "paid", "cancelled"];
+    /// The state of a refund.
+    RefundStatus = ["pending", "failed", "done"];
+    /// A step of a booking.
+    BookingStep = ["held", "extended", "paying", "declined", "sold", "confirmed", "voided",
+        "cancelled", "expired", "restored", "other"];
+    /// What an entry of the booking log is about.
+    EntryKind = KINDS.map(|row| row.1);
+    /// Where a setting comes from.
+    ValueSource = ["shipped", "settings", "operator", "limits", "profile"];
+    /// What happens beyond a limit.
+    RuleMode = ["enforce", "observe", "off"];
+    /// A mode that can be set.
+    NewLimitsMode = ["each", "enforce", "observe", "off", "settings"];
+    /// Which list an entry is on.
+    AccessKind = ["deny", "allow"];
+    /// What became of a dead letter.
+    ReplayOutcome = ["replayed", "stays", "later"];
     /// Who takes payments.
     PaymentProviderName = ["simulated", "stripe"];
     /// Whether a waiting room is on: `surge` by itself, `draw` while people join a draw.
@@ -106,6 +140,13 @@ mod tests {
             let status: Status = status.as_str().unwrap().parse().unwrap();
             assert_eq!(status.api_word(), status.as_str());
         }
+        for status in STORED_STATUSES {
+            assert_eq!(status.parse::<Status>().unwrap().as_str(), status);
+        }
+        let stored = domain::outcome::OUTCOMES.map(|row| row.1);
+        assert_eq!(listed::<StoredOutcome>(), json!(stored));
+        let modes: Vec<&str> = domain::Mode::ALL.iter().map(|mode| mode.as_str()).collect();
+        assert_eq!(listed::<RuleMode>(), json!(modes));
         assert!(listed::<ErrorCode>().as_array().unwrap().len() > 50);
     }
 }

@@ -173,7 +173,8 @@ impl Live {
         slot.note_used(now);
         let result = slot.with_view(|view| {
             let redis_now_ms = self.inner.engine.clock(slot.partition()).at_most_ms(now)?;
-            (self.is_fresh(slot, now) && slot.is_current(view)).then(|| read(slot, view, redis_now_ms))
+            (self.is_fresh(slot, now) && slot.is_current(view))
+                .then(|| read(slot, view, redis_now_ms))
         });
         if result.is_none() {
             self.inner.build_requested.notify_one();
@@ -261,8 +262,8 @@ impl Live {
 
     /// Counts a refused request; without an event if that has no slot, or is not known.
     pub fn note_refusal(&self, event: Option<EventId>, refusal: Refusal) {
-        let counted = event
-            .and_then(|event| self.inner.slots.with(event, |slot| slot.note_refusal(refusal)));
+        let counted =
+            event.and_then(|event| self.inner.slots.with(event, |slot| slot.note_refusal(refusal)));
         if counted.is_none() {
             self.inner.refusals.inc(refusal as usize);
         }

@@ -69,6 +69,18 @@ pub enum PaymentState {
     Cancelled,
 }
 
+impl PaymentState {
+    /// The state in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PaymentState::Open => "open",
+            PaymentState::Processing => "processing",
+            PaymentState::Paid => "paid",
+            PaymentState::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// A payment object as shown by its provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payment {

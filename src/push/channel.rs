@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::message::Message;
 use super::update::{EncodeMeter, Update};
-use crate::domain::EventId;
+use crate::domain::{EventId, EventStatus, SaleTimes};
 use crate::http::response_memory::ResponseMemory;
 use crate::live::{Changes, Slot, View, ViewVersion};
 use crate::telemetry::Metrics;
@@ -65,6 +65,29 @@ pub struct Tick {
     epoch: u64,
     since: u64,
     update: Update,
+    sale: SaleState,
+    /// The version at which the sale's state was found changed; 0: not in this view.
+    sale_version: u64,
+}
+
+/// The state of a sale, as operators set it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct SaleState {
+    status: EventStatus,
+    times: SaleTimes,
+}
+
+impl SaleState {
+    fn of(view: &View) -> Self {
+        let (status, on_sale_at_ms) = view.status();
+        let on_sale_at_ms = Some(on_sale_at_ms).filter(|at_ms| *at_ms > 0);
+        let off_sale_at_ms = view.off_sale_at_ms();
+        SaleState { status, times: SaleTimes { starts_at_ms: None, on_sale_at_ms, off_sale_at_ms } }
+    }
+
+    fn message(&self, event: EventId, time_ms: i64) -> Message {
+        Message::event_status(event, self.status, &self.times, time_ms)
+    }
 }
 
 /// A subscriber's position in the update stream.
@@ -91,8 +114,8 @@ pub enum Delivery {
 struct EncodedUpdates {
     /// The newest snapshot, with its epoch.
     snapshot: Option<(u64, Arc<Update>)>,
-    /// By epoch and the version after which they begin.
-    merged: VecDeque<(u64, u64, Arc<Update>)>,
+    /// By epoch, the version after which they begin, and that of the last change of the sale.
+    merged: VecDeque<([u64; 3], Arc<Update>)>,
 }
 
 impl EventChannel {
@@ -144,8 +167,12 @@ impl EventChannel {
             (Some(_), None) => None,
             (Some(tick), Some(view)) if Arc::ptr_eq(&tick.view, &view) => {
                 match view.changes_since(tick.version()) {
-                    Some(changes) if changes.seats.is_empty() => return false,
-                    Some(changes) => Some(self.tick(view, tick.epoch, &changes)),
+                    Some(changes)
+                        if changes.seats.is_empty() && tick.sale == SaleState::of(&view) =>
+                    {
+                        return false;
+                    }
+                    Some(changes) => Some(self.tick(view, &tick, &changes)),
                     // More changes at once than the view keeps.
                     None => Some(self.first_tick(view)),
                 }
@@ -156,11 +183,16 @@ impl EventChannel {
         true
     }
 
-    fn tick(&self, view: Arc<View>, epoch: u64, changes: &Changes) -> Tick {
+    fn tick(&self, view: Arc<View>, previous: &Tick, changes: &Changes) -> Tick {
         self.metrics.ticks.inc();
         let meter = self.metrics.tick.clone();
-        let update = Update::from_changes(self.event, view.generation(), changes, meter);
-        Tick { view, epoch, since: changes.since, update }
+        let mut update = Update::from_changes(self.event, view.generation(), changes, meter);
+        let (sale, mut sale_version) = (SaleState::of(&view), previous.sale_version);
+        if sale != previous.sale {
+            sale_version = changes.version;
+            update = update.with(sale.message(self.event, changes.time_ms));
+        }
+        Tick { view, epoch: previous.epoch, since: changes.since, update, sale, sale_version }
     }
 
     /// An empty tick that begins a new epoch; existing subscribers are sent a gap.
@@ -168,7 +200,8 @@ impl EventChannel {
         let epoch = self.epochs.fetch_add(1, Ordering::Relaxed);
         let version = ViewVersion { generation: view.generation(), version: view.version() };
         let update = Update::new(version, Vec::new(), self.metrics.tick.clone());
-        Tick { view, epoch, since: version.version, update }
+        let sale = SaleState::of(&view);
+        Tick { view, epoch, since: version.version, update, sale, sale_version: 0 }
     }
 
     /// What to send to a subscriber at this cursor.
@@ -188,20 +221,25 @@ impl EventChannel {
     /// Everything that changed after a version, up to a version within this tick or later.
     fn merged(&self, tick: &Tick, since: u64) -> Option<Arc<Update>> {
         let mut encoded = self.encoded();
-        let existing = encoded.merged.iter().find(|(epoch, from, update)| {
-            (*epoch, *from) == (tick.epoch, since) && update.version.version >= tick.since
-        });
-        if let Some((_, _, update)) = existing {
+        let key = [tick.epoch, since, tick.sale_version];
+        let existing = encoded
+            .merged
+            .iter()
+            .find(|(known, update)| *known == key && update.version.version >= tick.since);
+        if let Some((_, update)) = existing {
             return Some(update.clone());
         }
         let changes = tick.view.changes_since(since)?;
         let meter = self.metrics.merged.clone();
-        let update = Update::from_changes(self.event, tick.view.generation(), &changes, meter);
+        let mut update = Update::from_changes(self.event, tick.view.generation(), &changes, meter);
+        if since < tick.sale_version {
+            update = update.with(tick.sale.message(self.event, changes.time_ms));
+        }
         let update = Arc::new(update);
         if encoded.merged.len() == MERGED_MAX {
             encoded.merged.pop_front();
         }
-        encoded.merged.push_back((tick.epoch, since, update.clone()));
+        encoded.merged.push_back((key, update.clone()));
         Some(update)
     }
 

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::protocol::Protocol;
 use crate::domain::time::iso8601;
-use crate::domain::{EventId, Inventory};
+use crate::domain::{EventId, EventStatus, Inventory, SaleTimes};
 use crate::http::problem::Problem;
 use crate::http::words;
 use crate::live::{Expired, ViewVersion};
@@ -101,6 +101,24 @@ pub enum Message {
         timestamp: String,
         /// For people.
         message: &'static str,
+    },
+    /// The sale was paused, continued or closed, or its times changed. The passing of its times is not
+    /// announced, and after a gap the event has to be read.
+    EventStatus {
+        /// The event.
+        event_id: u32,
+        /// As in the event.
+        #[schema(value_type = words::EventStatus)]
+        status: &'static str,
+        /// When holds begin; null is at once.
+        #[schema(format = DateTime, required = true)]
+        on_sale_at: Option<String>,
+        /// When holds end; null is never.
+        #[schema(format = DateTime, required = true)]
+        off_sale_at: Option<String>,
+        /// When it changed, or a moment later.
+        #[schema(format = DateTime)]
+        timestamp: String,
     },
     /// The waiting room token is valid; the room's messages follow as things happen.
     RegistrationConfirmed {
@@ -198,12 +216,13 @@ pub enum ClientMessage {
 
 impl Message {
     /// All message types.
-    pub const TYPES: [&str; 14] = [
+    pub const TYPES: [&str; 15] = [
         "connected",
         "snapshot",
         "seat_update",
         "gap",
         "booking_expired",
+        "event_status",
         "registration_confirmed",
         "position",
         "gathering",
@@ -258,6 +277,22 @@ impl Message {
         }
     }
 
+    /// The state of a sale, at a time in Unix ms.
+    pub fn event_status(
+        event: EventId,
+        status: EventStatus,
+        times: &SaleTimes,
+        time_ms: i64,
+    ) -> Self {
+        Message::EventStatus {
+            event_id: event.0,
+            status: status.api_word(times, time_ms),
+            on_sale_at: times.on_sale_at_ms.map(iso8601),
+            off_sale_at: times.off_sale_at_ms.map(iso8601),
+            timestamp: iso8601(time_ms),
+        }
+    }
+
     /// The reply to a valid waiting room token.
     pub fn registered(event: EventId) -> Self {
         let message = "You will be notified here when it is your turn";
@@ -277,6 +312,7 @@ impl Message {
             Message::SeatUpdate { .. } => "seat_update",
             Message::Gap { .. } => "gap",
             Message::BookingExpired { .. } => "booking_expired",
+            Message::EventStatus { .. } => "event_status",
             Message::RegistrationConfirmed { .. } => "registration_confirmed",
             Message::Position { .. } => "position",
             Message::Gathering { .. } => "gathering",

@@ -98,6 +98,12 @@ impl Update {
         Update::new(version, messages, meter)
     }
 
+    /// The same with a message after the others.
+    pub fn with(mut self, message: Message) -> Self {
+        self.messages.push(message);
+        self
+    }
+
     /// Whether there are no messages.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()

@@ -51,6 +51,13 @@ impl Engine {
         Ok(page.map(|(id, record)| parse_stored(id, &record)))
     }
 
+    /// The booking that has a seat; `None` if it is free or kept back.
+    pub async fn holder(&self, event: EventId, seat: SeatId) -> Result<Option<String>, RedisError> {
+        let args = vec![Value::from(self.keys().holders(event)), Value::from(seat.to_string())];
+        let reply = self.command("HGET", self.keys().partition_of(event), args).await?;
+        if reply.is_null() { Ok(None) } else { text(Some(reply)).map(Some) }
+    }
+
     /// Some of an event's taken seats with their bookings; ids as stored.
     pub async fn holders_page(
         &self,

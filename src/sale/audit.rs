@@ -4,6 +4,21 @@
 use super::{SaleError, unix_now_ms};
 use crate::archive::{Archive, AuditId};
 pub use crate::archive::{AuditEntry, AuditPosition, NewAuditEntry};
+use crate::domain::cursor;
+
+/// The name of the list of acts in cursors.
+const CURSOR_LIST: &str = "audit";
+
+/// The cursor behind an act.
+pub fn audit_cursor(position: &AuditPosition) -> String {
+    cursor::encode(CURSOR_LIST, &[&position.at_ms, &position.id])
+}
+
+/// The position of a cursor; `None` if it is none of this list.
+pub fn audit_position(text: &str) -> Option<AuditPosition> {
+    let [at_ms, id] = cursor::decode(CURSOR_LIST, text)?;
+    Some(AuditPosition { at_ms: at_ms.parse().ok()?, id: id.parse().ok()? })
+}
 
 /// Records admin acts. Cheap to clone.
 #[derive(Clone)]

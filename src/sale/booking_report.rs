@@ -2,10 +2,11 @@
 //! history, and where these contradict each other.
 
 use crate::archive::{Archive, ArchivedBooking, Claim, LedgerEntry};
-use crate::domain::{Booking, BookingId, Event, Outcome, SeatId};
+use crate::domain::{Booking, BookingId, Event, Intent, Outcome, SeatId};
+use crate::payments::{Payment, Provider};
 use crate::redis::{Engine, GetBookingReply};
 
-use super::SaleError;
+use super::{Sale, SaleError};
 
 /// Ledger entries read of one booking. Attempts and extensions are bounded far below.
 pub const HISTORY_MAX: u32 = 1_000;
@@ -21,6 +22,17 @@ pub enum InRedis {
     EventNotLoaded,
 }
 
+/// A booking's payment at its provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AtProvider {
+    /// The provider has it.
+    Found(Payment),
+    /// There is no payment: none was begun, or the provider does not have it.
+    Nothing,
+    /// The provider does not say. The reason.
+    Unavailable(String),
+}
+
 /// The report of one booking.
 #[derive(Clone, Debug)]
 pub struct BookingReport {
@@ -30,6 +42,12 @@ pub struct BookingReport {
     pub in_redis: InRedis,
     /// Its state in the archive, if present.
     pub archived: Option<ArchivedBooking>,
+    /// Its payment at the provider.
+    pub at_provider: AtProvider,
+    /// The name of the provider.
+    pub provider: &'static str,
+    /// Its intent, with the progress of a refund, if there is one.
+    pub intent: Option<Intent>,
     /// Its seats with the booking that owns the claim on each, if any does.
     pub seats: Vec<(SeatId, Option<BookingId>)>,
     /// Its ledger, oldest first, at most [`HISTORY_MAX`] entries.
@@ -45,6 +63,7 @@ pub struct BookingReport {
 pub async fn booking_report(
     engine: &Engine,
     archive: &Archive,
+    provider: &dyn Provider,
     id: BookingId,
 ) -> Result<BookingReport, SaleError> {
     // Redis first: the archive may only be newer then.
@@ -63,7 +82,20 @@ pub async fn booking_report(
     let owner = |seat: SeatId| claims.iter().find(|claim| claim.seat == seat).map(|one| one.owner);
     let seats = known.seats.iter().map(|seat| (*seat, owner(*seat))).collect();
     let differences = differences(&in_redis, archived.as_ref(), &claims);
+    let intent = archive.intent(id).await?;
+    let payment = intent.as_ref().map_or(known.payment.as_str(), |one| one.payment.as_str());
+    let at_provider = match payment {
+        "" => AtProvider::Nothing,
+        payment => match provider.get(payment).await {
+            Ok(Some(payment)) => AtProvider::Found(payment),
+            Ok(None) => AtProvider::Nothing,
+            Err(error) => AtProvider::Unavailable(error.to_string()),
+        },
+    };
     Ok(BookingReport {
+        at_provider,
+        provider: provider.name(),
+        intent,
         event: archive.event(id.event()).await?,
         history: archive.history(id, HISTORY_MAX).await?,
         in_redis,
@@ -71,6 +103,45 @@ pub async fn booking_report(
         seats,
         differences,
     })
+}
+
+/// The step of a ledger entry's kind, as people see it.
+pub fn step_of(kind: &str) -> &'static str {
+    match kind {
+        "hold" => "held",
+        "extend" => "extended",
+        "confirm_begin" => "paying",
+        "confirm_abort" => "declined",
+        "sold" => "sold",
+        "confirmed" => "confirmed",
+        "voided" => "voided",
+        "cancelled" => "cancelled",
+        "expired" => "expired",
+        "restored" => "restored",
+        // Of another build.
+        _ => "other",
+    }
+}
+
+impl BookingReport {
+    /// The booking as Redis has it, else as the archive has it.
+    pub fn booking(&self) -> Option<&Booking> {
+        match (&self.in_redis, &self.archived) {
+            (InRedis::Found(booking), _) => Some(booking),
+            (_, archived) => archived.as_ref().map(|one| &one.booking),
+        }
+    }
+}
+
+impl Sale {
+    /// Returns the report of a booking.
+    ///
+    /// # Errors
+    /// `BookingUnknown` if neither Redis nor the archive has it; if a service does not answer.
+    pub async fn booking_report(&self, id: BookingId) -> Result<BookingReport, SaleError> {
+        let (engine, archive) = (&self.inner.engine, &self.inner.archive);
+        booking_report(engine, archive, self.payments().provider(), id).await
+    }
 }
 
 fn differences(

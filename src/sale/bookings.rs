@@ -94,7 +94,7 @@ impl Sale {
 
     /// The time up to which every log entry is archived: now if nothing is outstanding, 0 if Redis
     /// does not answer.
-    async fn archived_until_ms(&self) -> i64 {
+    pub(super) async fn archived_until_ms(&self) -> i64 {
         let engine = &self.inner.engine;
         let mut until_ms = unix_now_ms();
         let group = &self.inner.settings.worker_group;

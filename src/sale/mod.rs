@@ -11,9 +11,11 @@ pub mod booking_report;
 mod bookings;
 mod cancel;
 mod catalogue;
+pub mod checks;
 mod coalescing_cache;
 mod compensation;
 mod confirm;
+pub mod dead_letters;
 mod dependencies;
 mod deployment;
 pub mod error;
@@ -32,8 +34,11 @@ mod paying;
 pub mod policy;
 mod precheck;
 pub mod replay;
+pub mod report;
 mod request_key;
 pub mod restore;
+pub mod rules_in_effect;
+pub mod search;
 mod seats;
 mod selection;
 mod socket_tickets;
@@ -63,6 +68,7 @@ use crate::redis::{Engine, RedisError};
 pub use crate::archive::BookingsFrom;
 pub use activity::{RefusalTotals, Series};
 pub use audit::{Audit, AuditEntry, AuditPosition, NewAuditEntry, RecordedAct};
+pub use audit::{audit_cursor, audit_position};
 pub use block_seats::{ArchivedBlock, BlockPosition, BlockRequest, BlockSelection};
 use catalogue::Catalogue;
 pub use coalescing_cache::CoalescingCache;
@@ -82,6 +88,8 @@ pub use paying::{
 };
 use precheck::RecentGrants;
 pub use precheck::VIEW_REFUSALS;
+pub use report::{SalesReport, Sold};
+pub use search::{FoundBooking, FoundSeat, SearchHits};
 pub use seats::LatestSeats;
 use seats::SeatReads;
 pub use types::*;
@@ -169,6 +177,7 @@ struct Inner {
     waiting_room: WaitingRoom,
     dependencies: Dependencies,
     deployment: deployment::DeploymentReads,
+    checks: checks::CheckSlot,
     supervisor: Supervisor,
     settings: SaleSettings,
 }
@@ -288,6 +297,7 @@ impl Sale {
             waiting_room,
             dependencies,
             deployment: deployment::DeploymentReads::default(),
+            checks: checks::CheckSlot::default(),
             supervisor,
             settings,
         };
@@ -326,6 +336,11 @@ impl Sale {
     /// The supervisor of the sale's background tasks; callers may add theirs.
     pub fn supervisor(&self) -> &Supervisor {
         &self.inner.supervisor
+    }
+
+    /// The store of operators' changes to limits and access lists.
+    pub fn policy(&self) -> policy::PolicyStore {
+        policy::PolicyStore::new(Some(self.inner.engine.clone()), self.inner.archive.clone())
     }
 
     /// The audit log of admin acts.

@@ -87,7 +87,13 @@ impl Sale {
             Ok(LatestSeats::Unchanged) | Err(_) => (None, unix_now_ms()),
         };
         let open_holds = self.live().fresh(id).map(|view| view.open_holds());
-        Ok(EventOverview { event, sections, open_holds, room: self.room_overview(id).await, now_ms })
+        Ok(EventOverview {
+            event,
+            sections,
+            open_holds,
+            room: self.room_overview(id).await,
+            now_ms,
+        })
     }
 
     /// Returns a waiting room with its settings; `None` while Redis does not answer.

@@ -28,9 +28,10 @@ async fn event_is_created_with_its_rules() {
         "created_at": event["created_at"],
         "sections": [
             { "name": "Stalls", "price": 5000, "first_seat_id": 1, "total_seats": 8,
-              "general_admission": false },
+              "general_admission": false,
+              "rows": [{ "name": "A", "seats": 3 }, { "name": "B", "seats": 5 }] },
             { "name": "Floor", "price": 2000, "first_seat_id": 9, "total_seats": 4,
-              "general_admission": true },
+              "general_admission": true, "rows": [] },
         ],
     });
     assert_eq!(event, expected);

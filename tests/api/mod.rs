@@ -7,6 +7,7 @@ mod blocks;
 mod bookings;
 mod box_office;
 mod cancellation;
+mod console;
 mod events;
 mod hardening;
 mod idempotency;

@@ -42,6 +42,7 @@ async fn join_poll_admitted_book() {
     assert_eq!(shown("event_id"), event);
     assert_eq!(["queue_size", "active_sessions", "max_concurrent"].map(shown), [0, 1, 100]);
     assert_eq!(shown("slots_available"), 99);
+    assert!(shown("session_duration_seconds") >= 200, "{stats}");
 
     // Another user's token is refused, even for somebody without one.
     api.hold_in_room("bob", event, &[1], token).await.problem(403, "waiting_room_token_invalid");

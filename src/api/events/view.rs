@@ -101,6 +101,19 @@ pub struct SectionBody<'a> {
     /// Whether its seats are not numbered.
     #[schema(example = false)]
     general_admission: bool,
+    /// Its rows, in the order of their seats; empty where seats are not numbered.
+    rows: Vec<RowBody<'a>>,
+}
+
+/// A row of a section.
+#[derive(Serialize, ToSchema)]
+pub struct RowBody<'a> {
+    /// Its name.
+    #[schema(example = "K")]
+    name: &'a str,
+    /// How many seats it has.
+    #[schema(example = 24)]
+    seats: u32,
 }
 
 /// A page of events.
@@ -138,6 +151,12 @@ impl<'a> EventBody<'a> {
                 first_seat_id: first.0,
                 total_seats: seats,
                 general_admission: section.capacity.is_some(),
+                rows: section
+                    .rows
+                    .iter()
+                    .flatten()
+                    .map(|row| RowBody { name: &row.row, seats: row.seats })
+                    .collect(),
             };
         let sections = Some(ranges.into_iter().map(section).collect());
         EventBody { sections, ..EventBody::brief(view, detail) }
@@ -215,9 +234,10 @@ mod tests {
             "created_at": "1970-01-01T00:00:00.001Z",
             "sections": [
                 { "name": "Stalls", "price": 5000, "first_seat_id": 1, "total_seats": 4,
-                  "general_admission": false },
+                  "general_admission": false,
+                  "rows": [{ "name": "A", "seats": 2 }, { "name": "B", "seats": 2 }] },
                 { "name": "Floor", "price": 2000, "first_seat_id": 5, "total_seats": 3,
-                  "general_admission": true },
+                  "general_admission": true, "rows": [] },
             ],
         });
         assert_eq!(body, expected);

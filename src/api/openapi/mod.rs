@@ -102,6 +102,14 @@ problems! {
     AdminProblems: OPEN ADMINS |;
     /// Of reading about an event as an admin.
     AdminEventProblems: OPEN ADMINS | EventUnknown;
+    /// Of reading a booking as an admin.
+    AdminBookingProblems: OPEN ADMINS | BookingUnknown;
+    /// Of checking what is stored.
+    CheckProblems: OPEN ADMINS BODY | EventUnknown InFlight ValidationFailed OutcomeUnknown;
+    /// Of changing limits.
+    LimitProblems: OPEN ADMINS BODY | ValidationFailed OutcomeUnknown;
+    /// Of replaying a dead letter.
+    ReplayProblems: OPEN ADMINS | DeadLetterUnknown OutcomeUnknown;
     /// Of exporting sales.
     SalesProblems: OPEN ADMINS | EventUnknown;
     /// Of creating an event.

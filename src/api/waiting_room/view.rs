@@ -273,6 +273,9 @@ pub struct StatsBody {
     /// Sessions and open places at a time.
     #[schema(example = 100)]
     max_concurrent: u32,
+    /// How long a session lasts, seconds.
+    #[schema(example = 300)]
+    session_duration_seconds: u64,
     /// How many more can be admitted now.
     #[schema(example = 2)]
     slots_available: u32,
@@ -296,6 +299,7 @@ impl StatsBody {
             queue_size: state.queue_size(),
             active_sessions: state.live,
             max_concurrent: state.max_concurrent,
+            session_duration_seconds: state.session_ms / 1_000,
             slots_available: state.slots_available(),
             joined: state.floors.joined,
             served: state.floors.served,

@@ -11,6 +11,7 @@ use crate::domain::booking::format_seats;
 use crate::domain::money::format_amount;
 use crate::domain::time::iso8601;
 use crate::domain::{BookingId, EventId, Status, UserId};
+use crate::sale::search::find_bookings;
 use crate::start;
 
 /// Maximum number of bookings per page.
@@ -89,10 +90,7 @@ impl Arguments {
         let archive = start::existing_archive(config).await?;
         let filter =
             BookingFilter { user: self.user, event: self.event.map(EventId), status: self.status };
-        // One more, to learn whether there are more.
-        let mut found = archive.find_bookings(&filter, self.before, self.limit + 1).await?;
-        let has_more = found.len() > self.limit as usize;
-        found.truncate(self.limit as usize);
+        let (found, has_more) = find_bookings(&archive, &filter, self.before, self.limit).await?;
         let last = found.last().map(|last| last.booking.id.to_string());
         let bookings = found.into_iter().map(Line::of).collect();
         Ok(Listed { bookings, next: last.filter(|_| has_more) })

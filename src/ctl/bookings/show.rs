@@ -10,8 +10,10 @@ use crate::domain::booking::format_seats;
 use crate::domain::money::format_amount;
 use crate::domain::time::iso8601;
 use crate::domain::{Booking, BookingId};
-use crate::sale::booking_report::{BookingReport, HISTORY_MAX, InRedis, booking_report};
-use crate::start;
+use crate::sale::booking_report::{
+    AtProvider, BookingReport, HISTORY_MAX, InRedis, booking_report,
+};
+use crate::start::{self, Services};
 
 /// Show a booking in detail
 ///
@@ -39,6 +41,7 @@ pub(super) struct BookingDetails {
     in_redis: &'static str,
     redis: Option<Side>,
     archive: Option<ArchivedSide>,
+    provider: ProviderSide,
     seats: Vec<SeatLine>,
     history: Vec<HistoryLine>,
     /// Whether the ledger has more than was read.
@@ -77,6 +80,19 @@ struct ArchivedSide {
     cancel_unsettled_since: Option<String>,
 }
 
+/// The booking's payment at its provider.
+#[derive(Serialize)]
+struct ProviderSide {
+    name: &'static str,
+    /// `paid`, `open`, `processing`, `cancelled`, `none` or `unavailable`.
+    state: &'static str,
+    amount: Option<i64>,
+    currency: Option<String>,
+    refunded: Option<i64>,
+    /// Why the provider does not say.
+    error: Option<String>,
+}
+
 #[derive(Serialize)]
 struct SeatLine {
     seat: u32,
@@ -113,9 +129,9 @@ fn text(text: String) -> Option<String> {
 
 impl Arguments {
     pub(super) async fn run(self, config: &Config) -> Result<BookingDetails, Failure> {
-        let engine = start::existing_engine(config).await?;
-        let archive = start::existing_archive(config).await?;
-        Ok(BookingDetails::of(self.booking, booking_report(&engine, &archive, self.booking).await?))
+        let Services { engine, archive, provider, .. } = start::existing(config).await?;
+        let report = booking_report(&engine, &archive, &*provider, self.booking).await?;
+        Ok(BookingDetails::of(self.booking, report))
     }
 }
 
@@ -144,6 +160,7 @@ impl BookingDetails {
             in_redis,
             redis,
             archive: booking_report.archived.map(ArchivedSide::of),
+            provider: ProviderSide::of(booking_report.provider, booking_report.at_provider),
             seats: booking_report.seats.iter().map(seat).collect(),
             history_is_cut: booking_report.history.len() >= HISTORY_MAX as usize,
             history: booking_report.history.into_iter().map(HistoryLine::of).collect(),
@@ -185,6 +202,37 @@ impl ArchivedSide {
     }
 }
 
+impl ProviderSide {
+    fn of(name: &'static str, at_provider: AtProvider) -> Self {
+        let (state, error, payment) = match at_provider {
+            AtProvider::Found(payment) => (payment.state.as_str(), None, Some(payment)),
+            AtProvider::Nothing => ("none", None, None),
+            AtProvider::Unavailable(why) => ("unavailable", Some(why), None),
+        };
+        ProviderSide {
+            name,
+            state,
+            amount: payment.as_ref().map(|one| one.amount),
+            refunded: payment.as_ref().map(|one| one.refunded),
+            currency: payment.map(|one| one.currency),
+            error,
+        }
+    }
+
+    fn text(&self) -> String {
+        let name = self.name;
+        match (self.amount, &self.currency, &self.error) {
+            (Some(amount), Some(currency), _) => {
+                let amount = format_amount(amount, currency);
+                let refunded = format_amount(self.refunded.unwrap_or_default(), currency);
+                format!("payment at {name}: {} {amount}, given back {refunded}", self.state)
+            }
+            (.., Some(error)) => format!("payment at {name}: unavailable, {}", printable(error)),
+            _ => format!("payment at {name}: none"),
+        }
+    }
+}
+
 impl HistoryLine {
     fn of(entry: LedgerEntry) -> Self {
         HistoryLine {
@@ -209,6 +257,7 @@ impl CommandResult for BookingDetails {
             None => format!("event {}, which the catalogue does not have", self.event),
         };
         let mut parts = vec![format!("booking {} of {event}", self.id), self.sides()];
+        parts.push(self.provider.text());
         parts.push(self.seats());
         parts.push(self.history());
         parts.push(match self.differences.as_slice() {

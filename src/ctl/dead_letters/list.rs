@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::domain::{LogId, Partition};
-use crate::redis::{DeadLetter, Engine};
+use crate::redis::DeadLetter;
+use crate::sale::dead_letters::{LetterPage, list};
 use crate::start;
 
 use super::letter_id::LetterId;
@@ -69,43 +70,20 @@ struct Letter {
 
 impl Arguments {
     pub(super) async fn run(self, config: &Config) -> Result<Listed, Failure> {
-        list(&start::existing_engine(config).await?, self.before, self.count).await
+        let engine = start::existing_engine(config).await?;
+        Ok(listed(list(&engine, self.before, self.count).await?))
     }
 }
 
-/// Newest first; letters of one millisecond in the order of their partitions.
-async fn list(
-    engine: &Engine,
-    before: Option<(Partition, LogId)>,
-    count: u64,
-) -> Result<Listed, Failure> {
-    let (mut total, mut letters, mut silent_partitions) = (0, Vec::new(), Vec::new());
-    for partition in engine.keys().all_partitions() {
-        let now_ms = match engine.redis_time_ms(partition).await {
-            Ok(now_ms) => now_ms,
-            Err(_) if engine.is_node_gone(partition) => {
-                silent_partitions.push(partition.0);
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        total += engine.dead_letter_count(partition).await?;
-        // A letter at the same position in a later partition comes after it.
-        let before = before.map(|(of, id)| if partition > of { id.next() } else { id });
-        // One more, to learn whether there are more.
-        let newest = engine.dead_letters(partition, before, count + 1).await?;
-        letters.extend(newest.into_iter().map(|letter| (letter.id, partition, now_ms, letter)));
-    }
-    letters.sort_by_key(|(id, ..)| std::cmp::Reverse(*id));
-    // At most COUNT_MAX, which any usize holds.
-    let has_more = letters.len() > count as usize;
-    letters.truncate(count as usize);
+/// The command's result.
+fn listed(page: LetterPage) -> Listed {
+    let LetterPage { total, letters, has_more, silent_partitions } = page;
     let last = letters.last().filter(|_| has_more);
-    let next = last.map(|(id, partition, ..)| LetterId::new(*partition, *id).to_string());
+    let next = last.map(|(partition, _, last)| LetterId::new(*partition, last.id).to_string());
     let shown = letters
         .into_iter()
-        .map(|(_, partition, now_ms, letter)| Letter::new(letter, partition, now_ms));
-    Ok(Listed { total, dead_letters: shown.collect(), next, silent_partitions })
+        .map(|(partition, now_ms, letter)| Letter::new(letter, partition, now_ms));
+    Listed { total, dead_letters: shown.collect(), next, silent_partitions }
 }
 
 impl Letter {

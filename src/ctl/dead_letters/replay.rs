@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::letter_id::LetterId;
+use super::letter_id::{LetterId, find};
 use crate::config::Config;
 use crate::ctl::failure::Failure;
 use crate::ctl::output::{Column, CommandResult, or_dash, table};
@@ -135,7 +135,7 @@ impl Arguments {
 async fn named_letters(engine: &Engine, names: &[LetterId]) -> Result<Letters, Failure> {
     let mut letters: Letters = Vec::with_capacity(names.len());
     for name in names {
-        let (partition, letter) = name.find(engine).await?;
+        let (partition, letter) = find(*name, engine).await?;
         if !letters.iter().any(|known| (known.0, known.1.id) == (partition, letter.id)) {
             letters.push((partition, letter));
         }

@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 
-use super::letter_id::LetterId;
+use super::letter_id::{LetterId, find};
 use crate::config::Config;
 use crate::ctl::failure::Failure;
 use crate::ctl::output::{Column, CommandResult, printable, table};
@@ -48,7 +48,7 @@ pub(super) struct Letter {
 impl Arguments {
     pub(super) async fn run(self, config: &Config) -> Result<Letter, Failure> {
         let engine = start::existing_engine(config).await?;
-        let (partition, letter) = self.letter.find(&engine).await?;
+        let (partition, letter) = find(self.letter, &engine).await?;
         let now_ms = engine.redis_time_ms(partition).await?;
         Ok(Letter::of(partition, letter, now_ms))
     }

@@ -52,6 +52,7 @@ codes! {
     RouteUnknown = "route_unknown" 404 "No such route";
     EventUnknown = "event_unknown" 404 "No such event";
     BookingUnknown = "booking_unknown" 404 "No such booking";
+    DeadLetterUnknown = "dead_letter_unknown" 404 "No such dead letter";
     DrawUnknown = "draw_unknown" 404 "The event has no draw";
     WebhooksOff = "webhooks_off" 404 "Webhooks are off";
     MethodNotAllowed = "method_not_allowed" 405 "Not a method of this route";

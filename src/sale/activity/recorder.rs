@@ -86,7 +86,8 @@ impl Recorder {
     fn note_refusals(&mut self, step: i64) {
         for (event, sums) in self.live.refusals() {
             let event = event.unwrap_or(NO_EVENT);
-            let is_quiet = self.refused.get(&event).map_or(sums == [0; REFUSALS], |r| r.seen == sums);
+            let is_quiet =
+                self.refused.get(&event).map_or(sums == [0; REFUSALS], |r| r.seen == sums);
             if is_quiet {
                 continue;
             }
@@ -125,9 +126,9 @@ impl Recorder {
         }
         for ((event, window), fields) in by_window {
             self.engine.write_activity(event, window, &fields).await?;
-            let written = changes.iter().filter(|(of, step, _)| {
-                (*of, step.div_euclid(WINDOW_STEPS)) == (event, window)
-            });
+            let written = changes
+                .iter()
+                .filter(|(of, step, _)| (*of, step.div_euclid(WINDOW_STEPS)) == (event, window));
             written.for_each(|(_, step, counts)| {
                 self.live.activity().note_written(event, *step, counts);
             });

@@ -85,6 +85,11 @@ impl PaymentService {
         PaymentService { engine, archive, provider, archiver, observer, faults, lease_ms }
     }
 
+    /// The payment provider.
+    pub(super) fn provider(&self) -> &dyn Provider {
+        &*self.provider
+    }
+
     /// Returns the booking that the provider names for a payment object.
     pub(super) async fn booking_of(&self, payment: &str) -> Result<Option<BookingId>, SaleError> {
         Ok(self.provider.get(payment).await?.and_then(|payment| payment.booking))
