@@ -85,8 +85,8 @@ impl SaleState {
         SaleState { status, times: SaleTimes { starts_at_ms: None, on_sale_at_ms, off_sale_at_ms } }
     }
 
-    fn message(&self, event: EventId, time_ms: i64) -> Message {
-        Message::event_status(event, self.status, &self.times, time_ms)
+    fn message(&self, event: EventId, time_ms: i64, version: ViewVersion) -> Message {
+        Message::event_status(event, self.status, &self.times, (time_ms, version))
     }
 }
 
@@ -190,7 +190,8 @@ impl EventChannel {
         let (sale, mut sale_version) = (SaleState::of(&view), previous.sale_version);
         if sale != previous.sale {
             sale_version = changes.version;
-            update = update.with(sale.message(self.event, changes.time_ms));
+            let message = sale.message(self.event, changes.time_ms, update.version);
+            update = update.with(message);
         }
         Tick { view, epoch: previous.epoch, since: changes.since, update, sale, sale_version }
     }
@@ -233,7 +234,8 @@ impl EventChannel {
         let meter = self.metrics.merged.clone();
         let mut update = Update::from_changes(self.event, tick.view.generation(), &changes, meter);
         if since < tick.sale_version {
-            update = update.with(tick.sale.message(self.event, changes.time_ms));
+            let message = tick.sale.message(self.event, changes.time_ms, update.version);
+            update = update.with(message);
         }
         let update = Arc::new(update);
         if encoded.merged.len() == MERGED_MAX {

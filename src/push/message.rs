@@ -119,6 +119,8 @@ pub enum Message {
         /// When it changed, or a moment later.
         #[schema(format = DateTime)]
         timestamp: String,
+        /// The value of `since` with which to resume from here.
+        resume: String,
     },
     /// The waiting room token is valid; the room's messages follow as things happen.
     RegistrationConfirmed {
@@ -277,12 +279,12 @@ impl Message {
         }
     }
 
-    /// The state of a sale, at a time in Unix ms.
+    /// The state of a sale, with the time (Unix ms) and the version that the client has after it.
     pub fn event_status(
         event: EventId,
         status: EventStatus,
         times: &SaleTimes,
-        time_ms: i64,
+        (time_ms, version): (i64, ViewVersion),
     ) -> Self {
         Message::EventStatus {
             event_id: event.0,
@@ -290,6 +292,7 @@ impl Message {
             on_sale_at: times.on_sale_at_ms.map(iso8601),
             off_sale_at: times.off_sale_at_ms.map(iso8601),
             timestamp: iso8601(time_ms),
+            resume: version.to_string(),
         }
     }
 

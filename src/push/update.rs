@@ -98,8 +98,11 @@ impl Update {
         Update::new(version, messages, meter)
     }
 
-    /// The same with a message after the others.
+    /// The same with a message after the others, which names the version in their place.
     pub fn with(mut self, message: Message) -> Self {
+        if let Some(Message::SeatUpdate { resume, .. }) = self.messages.last_mut() {
+            *resume = None;
+        }
         self.messages.push(message);
         self
     }

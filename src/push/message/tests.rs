@@ -32,7 +32,7 @@ fn every_message_has_its_type_as_tag() {
             timestamp: String::new(),
             message,
         },
-        Message::event_status(EVENT, EventStatus::Paused, &SaleTimes::default(), 1),
+        Message::event_status(EVENT, EventStatus::Paused, &SaleTimes::default(), (1, version)),
         Message::registered(EVENT),
         Message::Position {
             event_id,
