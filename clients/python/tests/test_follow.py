@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from conftest import URL, admin, client, new_event, someone
@@ -24,7 +25,7 @@ def test_seats_follow_the_server_and_resume_after_a_break() -> None:
                 assert [seat for seat in range(1, 21) if follower.seats.begins_row(seat)] == [1, 11]
                 # The socket breaks, and a seat changes meanwhile.
                 assert follower._socket is not None
-                follower._socket.socket.close()
+                follower._socket.socket.shutdown(socket.SHUT_RDWR)
                 held = client().hold({"event_id": event, "seat_ids": [7]})
             if follower.seats is not None and follower.seats[7] == "HOLD":
                 break

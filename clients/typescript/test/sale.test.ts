@@ -36,9 +36,14 @@ test("a whole sale: join, admitted, hold, conflict with alternatives, pay, cance
   assert.ok(seen.some((status) => status.status === "queued" || status.status === "admitted"));
 
   const token = { waitingRoomToken: his.token };
-  const refused = bob.hold({ event_id: event.id, seat_ids: [4, 5] }, { alternatives: 2, ...token });
-  const conflict = await refused.then(() => assert.fail("seat 4 was sold twice"), (error: unknown) => error);
-  assert.ok(conflict instanceof SeatsUnavailableError);
+  const ask = () => bob.hold({ event_id: event.id, seat_ids: [4, 5] }, { alternatives: 2, ...token });
+  let conflict: SeatsUnavailableError;
+  do {
+    // Alternatives come from a view of the seats, which has them in a moment.
+    const error = await ask().then(() => assert.fail("seat 4 was sold twice"), (error: unknown) => error);
+    assert.ok(error instanceof SeatsUnavailableError);
+    conflict = error;
+  } while (conflict.alternatives.length === 0);
   assert.equal(conflict.code, "seats_unavailable");
   assert.deepEqual(conflict.seats.find((seat) => seat.id === 4), { id: 4, status: "BOOKED" });
   assert.equal(conflict.traceId.length, 32);
