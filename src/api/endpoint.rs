@@ -242,7 +242,7 @@ fn respond(around: &Around, context: &RequestContext, result: HandlerResult) -> 
     response
 }
 
-/// Words a problem for its route, counts it, and logs it if it is the server's fault.
+/// Words a problem for its route, counts and logs it: at `debug`, unless it is the server's fault.
 fn noted(around: &Around, context: &RequestContext, problem: Problem) -> Problem {
     let metrics = &around.metrics;
     let problem = match *context.http.method() {
@@ -252,6 +252,15 @@ fn noted(around: &Around, context: &RequestContext, problem: Problem) -> Problem
     metrics.note_problem(problem.code);
     if problem.code.status().is_server_error() {
         context.trace.scope_now(|| server_error_log::record(context, &problem));
+    } else {
+        tracing::debug!(
+            trace_id = %context.trace.trace_id(),
+            route = metrics.route,
+            status = problem.code.status().as_u16(),
+            error = problem.code.as_str(),
+            detail = &*problem.detail,
+            "refused"
+        );
     }
     problem
 }

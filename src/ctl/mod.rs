@@ -1,8 +1,8 @@
 //! `holdfastctl`: the operator's command-line tool.
 //!
 //! Results go to standard output, as a table or (`--json`) as one JSON document; an error is one line
-//! on standard error that says how to correct it. Exit codes: 0 success; 1 "verify found problems" or
-//! "a replay left letters"; 2 failure, or an incomplete result where the result says so.
+//! on standard error that says how to correct it. Exit codes: 0 success; 1 the result shows problems; 2
+//! failure, or an incomplete result where the result says so.
 
 mod access;
 mod audit;
@@ -50,8 +50,9 @@ const NAME: &str = "holdfastctl";
 /// HOLDFAST_REDIS_URL, HOLDFAST_MONGODB_URL and HOLDFAST_MONGODB_DATABASE. `make run` prints
 /// those of its services.
 ///
-/// Exit codes: 0 success; 1 verify found problems, or a replay left letters; 2 wrong usage, or a
-/// service is unavailable (status then still shows the other one).
+/// Exit codes: 0 success; 1 the result shows problems (verify, reconcile, draw verify, limits, health, a
+/// replay that left letters); 2 wrong usage, or a service is unavailable (status, lag, dead-letters and
+/// restore then still show what could be reached or done).
 #[derive(Parser, Debug)]
 #[command(name = NAME, version)]
 pub struct Arguments {

@@ -181,6 +181,7 @@ fn block_fits_and_its_commands_work(folder: &Folder, block: &[String]) {
     for path in ["/events/1", "/console", "/docs/"] {
         assert!(whole.contains(&format!("http://127.0.0.1:{}{path}", folder.port)), "{whole}");
     }
+    assert!(whole.contains("Pages of http://localhost:*, http://127.0.0.1:* may\n"), "{whole}");
     let is_command = |line: &&String| line.contains("export ") || line.contains("holdfastctl ");
     let commands: Vec<&str> = block.iter().filter(is_command).map(|line| line.trim()).collect();
     assert_eq!(commands.len(), 3, "{whole}");
