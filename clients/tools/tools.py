@@ -1,4 +1,7 @@
-"""Installs what the checks need, from pinned lists, into folders of this checkout; runs it."""
+"""Installs what the checks need, from pinned lists, into folders of this checkout; runs it.
+
+`tools.py` alone installs all of it, for checks that then run beside each other.
+"""
 
 from __future__ import annotations
 
@@ -67,3 +70,9 @@ def _pip_install() -> None:
 
 def _hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    npm_ci(TOOLS)
+    npm_ci(CLIENTS / "typescript")
+    _pip_install()
