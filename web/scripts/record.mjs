@@ -19,6 +19,8 @@ const FRAME_MS = 200;
 /** The first so many show the buyer's page, the others the console. */
 const FRAMES_OF_BUYER = 40;
 const SHOT_EVERY_MS = 400;
+/** Then the seats have found their buyers; what is left of the sale is waiting for holds to end. */
+const FILMED_MS_MAX = 80_000;
 const PAYS_AFTER_MS = 6000;
 const FILM_BYTES_MAX = 1_500_000;
 const QUALITIES = [60, 45, 32, 22];
@@ -82,7 +84,7 @@ async function film(browser, folder) {
   void sale.ended.then(() => (isOver = true));
   const bought = buy(buyer);
   const shots = [];
-  while (!isOver) {
+  for (const until = Date.now() + FILMED_MS_MAX; !isOver && Date.now() < until; ) {
     const began = Date.now();
     const name = String(shots.length).padStart(4, '0');
     await buyer.screenshot({ path: join(folder, `buyer-${name}.png`) });
@@ -90,7 +92,7 @@ async function film(browser, folder) {
     shots.push(name);
     await new Promise((next) => setTimeout(next, Math.max(0, SHOT_EVERY_MS - (Date.now() - began))));
   }
-  await bought;
+  await Promise.all([bought, sale.ended]);
   console.log(sale.words().trim().split('\n').slice(-12).join('\n'));
   return shots;
 }

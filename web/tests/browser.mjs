@@ -45,6 +45,12 @@ export class Visitors {
     this.url = url;
     this.troubles = [];
     this.contexts = [];
+    this.urls = [url];
+  }
+
+  /** Pages may come from this server, too. */
+  also(url) {
+    this.urls.push(url);
   }
 
   /** Opens a page as a buyer of this name. */
@@ -61,7 +67,7 @@ export class Visitors {
       if (message.type() === 'error' && !isAnswer(text) && !allowed.some((one) => one.test(text))) this.troubles.push(`${path}: ${text}`);
     });
     page.on('request', (request) => {
-      if (!request.url().startsWith(this.url) && !/^(data|blob|ws):/.test(request.url())) this.troubles.push(`${path}: asks another site: ${request.url()}`);
+      if (!this.urls.some((url) => request.url().startsWith(url)) && !/^(data|blob|ws):/.test(request.url())) this.troubles.push(`${path}: asks another site: ${request.url()}`);
     });
     await page.goto(this.url + path);
     return page;

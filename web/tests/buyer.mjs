@@ -103,7 +103,7 @@ export function buyerTests({ api, visitors }) {
     await page.click('[aria-label="Your bookings"] >> text=Show');
     await page.waitForSelector('#receipt');
     await page.click('text=Cancel and refund…');
-    assert.match(await text(page, 'dialog'), /Cancel and refund €65\.00\?[\s\S]*A-14 go back on sale/);
+    assert.match(await text(page, 'dialog'), /Cancel and refund €65\.00\?[\s\S]*A-14 goes back on sale/);
     // Where the archive does not answer, the dialog says so, and the button may be pressed again.
     await eventually('the booking is cancelled', async () => {
       if ((await page.innerText('.panel')).includes('This booking is cancelled.')) return true;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { shoot } from './browser.mjs';
-import { ADMIN_KEY, eventually } from './server.mjs';
+import { ADMIN_KEY, Api, eventually, servePages } from './server.mjs';
 
 const arena = fileURLToPath(new URL('../../examples/layouts/arena.json', import.meta.url));
 
@@ -69,8 +69,7 @@ export function consoleTests({ api, visitors }) {
     assert.ok(body.blocked_seats > 0);
   });
 
-  test('a waiting room is turned on and off', async (context) => {
-    if (await lacksRoutes(api(), context)) return;
+  test('a waiting room is turned on and off', async () => {
     const event = await api().createEvent('Room of the console');
     const page = await enter(visitors(), `/console/live/${event.id}`);
     await page.click('.room >> text=Change');
@@ -84,8 +83,7 @@ export function consoleTests({ api, visitors }) {
     await page.waitForSelector('.room >> text=Buyers go straight to the map.');
   });
 
-  test('a booking is found by its buyer and by its seat, shown as a timeline with its records, cancelled and refunded', async (context) => {
-    if (await lacksRoutes(api(), context)) return;
+  test('a booking is found by its buyer and by its seat, shown as a timeline with its records, cancelled and refunded', async () => {
     const event = await api().createEvent('One booking');
     const user = `cara-${event.id}`;
     const held = await sell(api(), event.id, [10, 11], user);
@@ -114,8 +112,7 @@ export function consoleTests({ api, visitors }) {
     assert.equal(held.event_id, event.id);
   });
 
-  test('live figures: bookings as they happen, refusals by place and reason, how often seats were held', async (context) => {
-    if (await lacksRoutes(api(), context)) return;
+  test('live figures: bookings as they happen, refusals by place and reason, how often seats were held', async () => {
     const event = await api().createEvent('Live figures');
     const page = await enter(visitors(), `/console/live/${event.id}`);
     await page.waitForSelector('.feed .badge >> text=Live');
@@ -133,23 +130,18 @@ export function consoleTests({ api, visitors }) {
     await page.waitForSelector('.steps-list >> text=Cancelled');
   });
 
-  test('limits are told to observe, dead letters are listed, and the audit log says who did it', async (context) => {
-    if (await lacksRoutes(api(), context)) return;
+  test('limits are told to observe, dead letters are listed, and the audit log says who did it', async () => {
     const page = await enter(visitors(), '/console/limits');
-    const rule = page.locator('tbody tr').first();
-    const name = await rule.locator('b').innerText();
-    await rule.locator('select').selectOption('observe');
-    await page.waitForSelector('dialog');
-    assert.match(await page.innerText('dialog'), new RegExp(`Observe: the limit “${name}”\\?[\\s\\S]*let through and only counted`));
-    await page.click('dialog >> text=Observe only');
-    await page.waitForSelector('tbody tr:first-child select.is-loose');
-    await rule.locator('select').selectOption('settings');
-    await page.click('dialog >> text=Change it');
-    await page.waitForSelector('dialog', { state: 'detached' });
+    // These tests' server observes all limits, so no rule has a mode of its own.
+    const all = page.locator('[aria-label="Mode of all rules"]');
+    assert.equal(await all.inputValue(), 'observe');
+    assert.ok(await page.locator('tbody select').first().isDisabled());
+    await change(page, all, 'off', /Off: all limits\?[\s\S]*Nothing is counted and nothing is refused/, 'Turn off');
+    await change(page, all, 'observe', /let through and only counted/, 'Observe only');
     await page.click('.sidebar >> text=Dead letters');
     await page.waitForSelector('text=None. Entries that the archive refuses are kept here');
     await page.click('.sidebar >> text=Audit');
-    await page.waitForSelector('tbody tr:has-text("tests")');
+    await page.waitForSelector(`tbody tr:has-text("tests"):has-text("observe")`);
     await page.click('.sidebar >> text=Access lists');
     await page.waitForSelector('.body >> text=/Nobody is on a list|Subject/');
   });
@@ -173,8 +165,37 @@ export function consoleTests({ api, visitors }) {
     await page.waitForSelector(`tr:has-text("${name}") >> text=Old Town Hall`);
   });
 
-  test('the report sums what is sold, and its checks give their verdicts', async (context) => {
-    if (await lacksRoutes(api(), context)) return;
+  test('in development a crowd is released from the console: it buys a new event, can be stopped, and is verified', async () => {
+    const open = await Api.start({ HOLDFAST_ADMIN_KEYS_SHA256: '' });
+    const pages = await servePages(open);
+    try {
+      const page = await visitors().open('/', {});
+      visitors().also(pages.url);
+      await page.goto(`${pages.url}/console/events`);
+      await page.click('text=Release a crowd');
+      assert.match(await page.innerText('dialog'), /Release 300 simulated buyers\?[\s\S]*No money moves/);
+      await page.click('dialog >> text=Release the crowd');
+      await page.waitForSelector('h1:has-text("A sale to watch")', { state: 'attached' });
+      const counts = async () => Object.fromEntries([...(await page.innerText('.crowd-bar')).matchAll(/(\d+) (held|paid|refused|given up)/g)].map(([, count, word]) => [word, Number(count)]));
+      await eventually('some hold, pay and are refused', async () => {
+        const { held, paid, refused } = await counts();
+        return held > 20 && paid > 10 && refused > 5;
+      });
+      await page.waitForFunction(() => Number(document.querySelector('.tile:nth-child(3) b')?.textContent) > 10);
+      await shoot(page, 'console-crowd-1440');
+      await page.click('.crowd-bar >> text=Stop');
+      await page.waitForSelector('.crowd-bar >> text=Verified: clean');
+      await page.waitForSelector('.crowd-bar >> text=The crowd has gone home');
+      await page.click('.crowd-bar >> text=Close');
+      await page.waitForSelector('.crowd-bar', { state: 'detached' });
+    } finally {
+      await visitors().closeAll();
+      await pages.stop();
+      await open.stop();
+    }
+  });
+
+  test('the report sums what is sold, and its checks give their verdicts', async () => {
     const event = await api().createEvent('Report');
     await sell(api(), event.id, [1, 2], 'dora');
     const page = await enter(visitors(), `/console/live/${event.id}`);
@@ -194,11 +215,14 @@ export function consoleTests({ api, visitors }) {
   });
 }
 
-/** Skips a test of pages that need the routes below /api/v1/admin, before a server without them. */
-export async function lacksRoutes(api, context) {
-  const lacks = (await api.call('GET', '/api/v1/admin/audit', undefined, { key: ADMIN_KEY })).status === 404;
-  if (lacks) context.skip('this server has no routes for the console yet');
-  return lacks;
+/** Changes the mode of a limit, and reads what the dialog says. */
+async function change(page, select, mode, effect, verb) {
+  await select.selectOption(mode);
+  await page.waitForSelector('dialog');
+  assert.match(await page.innerText('dialog'), effect);
+  await page.click(`dialog >> text=${verb}`);
+  await page.waitForSelector('dialog', { state: 'detached' });
+  assert.equal(await select.inputValue(), mode);
 }
 
 /** Holds and pays; returns once the archive has the sale. */

@@ -40,11 +40,13 @@ function freePort() {
 }
 
 export class Api {
-  static async start() {
+  /** `settings`: variables of its environment, over the usual ones; empty ones are left out. */
+  static async start(settings = {}) {
     for (const name of ['HOLDFAST_REDIS_URL', 'HOLDFAST_MONGODB_URL']) {
       if (!process.env[name]) throw new Error(`${name} is not set: run this by deploy/run.py --exec`);
     }
     const api = new Api();
+    api.settings = settings;
     api.port = await freePort();
     api.url = `http://127.0.0.1:${api.port}`;
     await api.launch();
@@ -59,7 +61,9 @@ export class Api {
       HOLDFAST_ADMIN_KEYS_SHA256: `tests:${createHash('sha256').update(ADMIN_KEY).digest('hex')}`,
       HOLDFAST_LIMITS: 'observe',
       HOLDFAST_LOG_LEVEL: 'warn',
+      ...this.settings,
     };
+    for (const [name, value] of Object.entries(env)) if (value === '') delete env[name];
     this.log = '';
     this.child = spawn(program, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.child.stdout, this.child.stderr]) stream.on('data', (data) => (this.log = (this.log + data).slice(-20_000)));

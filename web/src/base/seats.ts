@@ -24,3 +24,8 @@ export function longSeats(booking: Booking): string {
     .map((row) => `${row.place}: ${row.numbers.join(', ')}`)
     .join('; ');
 }
+
+/** "K-20, 21 go back on sale". */
+export function backOnSale(names: string, count: number): string {
+  return `${names} ${count === 1 ? 'goes' : 'go'} back on sale`;
+}

@@ -5,7 +5,7 @@ import type { Booking } from '../api/types';
 import { now } from '../base/clock';
 import { formatCountdown, formatMoney, formatWhenShort, plural, shortId } from '../base/format';
 import { Icon } from '../base/icons';
-import { rowsOf, shortSeats } from '../base/seats';
+import { backOnSale, rowsOf, shortSeats } from '../base/seats';
 import { Button, Confirm, CopyId, Dialog } from '../base/ui';
 import { cancel, extend, pay, SIMULATED_CARDS } from './pay';
 import { CancelSale, MessageNote, Notice } from './parts';
@@ -76,7 +76,7 @@ export function Held({ sale, booking }: { sale: Sale; booking: Booking }): JSX.E
         <Confirm
           danger
           title={`Give up ${count}?`}
-          effect={`${shortSeats(booking)} go back on sale at once. Nothing was charged.`}
+          effect={`${backOnSale(shortSeats(booking), booking.seats.length)} at once. Nothing was charged.`}
           verb="Give up seats"
           keep="Keep seats"
           busy={sale.busy.value === 'cancel'}

@@ -18,19 +18,29 @@ export interface MapHandle {
   view: MapView | null;
 }
 
+/** The height of the toast on a small screen, with its margins. */
+const TOAST_NARROW = 180;
+/** At this size neighbours can be told apart. */
+const OFFERED_PITCH = 24;
+
 /** Legend, map, grid for keys, and what lies over the map. */
 export function MapArea({ sale, handle, isNarrow, sheet }: { sale: Sale; handle: MapHandle; isNarrow: boolean; sheet: number }): JSX.Element {
   const scene = sale.scene.value;
   const helps = useSignal(false);
   const isChosen = (seat: number) => sale.chosen.value.includes(seat);
   const seatsTick = useComputed(() => sale.house?.all.value);
-  const insets = isNarrow ? { top: 12, right: 6, bottom: sheet + 12, left: 6 } : { top: 16, right: 24, bottom: sale.conflict.value ? 130 : 20, left: 24 };
+  const insets = isNarrow ? { top: 12, right: 6, bottom: sheet + (sale.conflict.value ? TOAST_NARROW : 12), left: 6 } : { top: 16, right: 24, bottom: sale.conflict.value ? 130 : 20, left: 24 };
   useEffect(() => {
     sale.onMarks = (seats) => handle.view?.touch(seats);
     return () => {
       sale.onMarks = undefined;
     };
   }, [sale]);
+  // What is offered lies in what the toast and the sheet leave free.
+  const offered = sale.conflict.value?.alternatives[0];
+  useEffect(() => {
+    if (isNarrow && offered?.length) handle.view?.showSeat(offered[offered.length >> 1]!, OFFERED_PITCH);
+  }, [offered]);
   useHelpKey(() => (helps.value = true));
   const names = sale.names.value;
   useEffect(() => handle.view?.redraw(), [names]);

@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { now } from '../base/clock';
 import { formatDayTime, formatMoney, plural } from '../base/format';
 import { Button, Confirm, More } from '../base/ui';
-import { shortSeats } from '../base/seats';
+import { backOnSale, shortSeats } from '../base/seats';
 import type { Message } from '../base/words';
 import type { Booking, EventBody } from '../api/types';
 import { cancel } from './pay';
@@ -62,7 +62,7 @@ export function CancelSale({ sale, booking }: { sale: Sale; booking: Booking }):
         <Confirm
           danger
           title={`Cancel and refund ${money}?`}
-          effect={`${shortSeats(booking)} go back on sale.`}
+          effect={`${backOnSale(shortSeats(booking), booking.seats.length)}.`}
           verb={`Refund ${money}`}
           keep="Keep booking"
           busy={sale.busy.value === 'cancel'}

@@ -4,18 +4,17 @@ import { admin } from './admin';
 import { useLoad } from './load';
 import { Bar, Waits } from './parts';
 
-/** Who is always let in, and who never: operators' entries and those of the settings. */
+/** Who is always let in, and who never. */
 export function AccessLists(): JSX.Element {
   const lists = useLoad(admin.accessLists, [], 10_000);
-  const body = lists.data.value;
-  const rows = body ? [...body.entries, ...body.settings.map((one) => ({ ...one, reason: 'settings of the server', by: '–', at: null, until: null }))] : [];
+  const rows = lists.data.value?.entries;
   return (
     <>
       <Bar><h1>Access lists</h1></Bar>
       <main class="body">
         <Waits of={lists} />
-        {body && !rows.length && <p class="card empty">Nobody is on a list.</p>}
-        {rows.length > 0 && (
+        {rows?.length === 0 && <p class="card empty">Nobody is on a list.</p>}
+        {rows && rows.length > 0 && (
           <section class="card table-card" tabIndex={0} aria-label="Access lists">
             <table>
               <thead><tr><th>Access</th><th>Subject</th><th>Reason</th><th>By</th><th>Since (UTC)</th><th>Until (UTC)</th></tr></thead>
@@ -27,7 +26,7 @@ export function AccessLists(): JSX.Element {
                     <td class="t2 cut">{entry.reason}</td>
                     <td class="t2">{entry.by}</td>
                     <td class="t2">{formatUtc(entry.at)}</td>
-                    <td class="t2">{entry.at ? (entry.until ? formatUtc(entry.until) : 'for good') : '–'}</td>
+                    <td class="t2">{entry.until ? formatUtc(entry.until) : 'for good'}</td>
                   </tr>
                 ))}
               </tbody>

@@ -1,6 +1,8 @@
 import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
+import { serverNow } from '../base/clock';
 import { formatAge, formatMoney, formatUtc, formatUtcDay, plural, shortId } from '../base/format';
+import { backOnSale } from '../base/seats';
 import { Icon } from '../base/icons';
 import { Button, Confirm, CopyId, Segmented } from '../base/ui';
 import { admin } from './admin';
@@ -13,11 +15,11 @@ import { seatNames, seatPlaces } from './seats';
 import { SeatsCard } from './SeatsCard';
 import type { BookingDetail } from './types';
 
-const REFRESH_MS = 2000;
+const REFRESH_MS = 3000;
 
 /** One booking: its amount and state, its course in time, where it is kept, its seats. */
 export function Booking({ id }: { id: string }): JSX.Element {
-  const loaded = useLoad(() => admin.detail(id), [id], REFRESH_MS);
+  const loaded = useLoad(() => admin.detail(id), [id], REFRESH_MS, isOpen);
   const booking = loaded.data.value;
   return (
     <>
@@ -45,13 +47,16 @@ export function Booking({ id }: { id: string }): JSX.Element {
   );
 }
 
+/** Each look is written to the audit log: only a booking that may change by itself is read again. */
+const isOpen = (booking: BookingDetail) => ['HOLD', 'CONFIRMING', 'COMMITTED'].includes(booking.status) || !booking.is_agreed;
+
 /** Of both stores the one that knows it, the faster one first. */
 const recordOf = (booking: BookingDetail) => booking.redis.record ?? booking.archive.record;
 
 function Head({ booking, onChange }: { booking: BookingDetail; onChange: () => Promise<void> }): JSX.Element {
   const record = recordOf(booking);
   const ended = record?.confirmed_at ?? record?.paid_at ?? record?.ended_at;
-  const heldMs = record ? (ended ? Date.parse(ended) : Date.now()) - Date.parse(record.created_at) : null;
+  const heldMs = record ? (ended ? Date.parse(ended) : serverNow()) - Date.parse(record.created_at) : null;
   const count = (step: string) => booking.timeline.filter((one) => one.step === step).length;
   const payments = [count('declined') && `${count('declined')} declined`, count('sold') && `${count('sold')} paid`].filter(Boolean).join(', ');
   const kept = booking.archive.state === 'found' ? 'Archived' : 'Redis';
@@ -95,7 +100,7 @@ function CancelButton({ booking, onChange }: { booking: BookingDetail; onChange:
         <Confirm
           danger
           title={isSold ? `Cancel and refund ${money}?` : `Release ${plural(booking.seats.length, 'seat')}?`}
-          effect={`${seatNames(booking.seats)} go back on sale. The buyer is ${booking.user_id}.`}
+          effect={`${backOnSale(seatNames(booking.seats), booking.seats.length)}. The buyer is ${booking.user_id}.`}
           verb={isSold ? `Refund ${money}` : 'Release seats'}
           keep="Keep booking"
           busy={busy}

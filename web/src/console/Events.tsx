@@ -2,9 +2,8 @@ import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
 import type { EventBody } from '../api/types';
 import { formatNumber, formatUtc } from '../base/format';
-import { Icon } from '../base/icons';
-import { Button, CopyId } from '../base/ui';
-import { operator } from './admin';
+import { Button } from '../base/ui';
+import { CrowdCard } from './CrowdCard';
 import { EditDialog } from './EditDialog';
 import { EventForm } from './EventForm';
 import { Bar, EventBadge, Note } from './parts';
@@ -22,7 +21,7 @@ export function Events(): JSX.Element {
       <main class="body">
         {eventsFailure.value && <Note message={eventsFailure.value} />}
         {!list && !eventsFailure.value && <div class="skeleton tall" aria-busy="true" />}
-        {operator.value?.is_development && <Demo />}
+        <CrowdCard />
         {list?.length === 0 && <p class="card empty">No events yet.</p>}
         {list && list.length > 0 && (
           <section class="card table-card" tabIndex={0} aria-label="Events">
@@ -58,18 +57,5 @@ export function Events(): JSX.Element {
       </main>
       {edits.value && <EditDialog event={edits.value} onClose={() => (edits.value = null)} />}
     </>
-  );
-}
-
-/** In development: how to see a sale without buyers. */
-function Demo(): JSX.Element {
-  const command = 'make demo';
-  return (
-    <section class="card row demo">
-      <Icon name="play" />
-      <p class="grow"><b>A sale to watch</b> <span class="t2">A simulated crowd buys a new event in about a minute: run this where Holdfast was started, then choose the event here.</span></p>
-      <code class="mono">{command}</code>
-      <CopyId id={command} label={`Copy ${command}`} />
-    </section>
   );
 }

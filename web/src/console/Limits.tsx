@@ -44,10 +44,11 @@ export function Limits(): JSX.Element {
           <section class="card table-card" tabIndex={0} aria-label="Rules">
             <table>
               <thead><tr><th>Rule</th><th>Of each</th><th>Routes</th><th class="num">Limit</th><th>Counted in</th><th>Mode</th></tr></thead>
-              <tbody>{body.rules.map((rule) => <Rule rule={rule} key={rule.name} onChange={(mode) => (asks.value = { rule: rule.name, mode })} />)}</tbody>
+              <tbody>{body.rules.map((rule) => <Rule rule={rule} key={rule.name} isOwn={body.mode.value === 'each'} onChange={(mode) => (asks.value = { rule: rule.name, mode })} />)}</tbody>
             </table>
           </section>
         )}
+        {body && body.mode.value !== 'each' && <p class="t3 small">One mode counts for all rules. Each has its own again with “{MODE_WORDS['each']}”.</p>}
       </main>
       {asks.value && (
         <Confirm
@@ -82,7 +83,7 @@ function Whole({ body, onChange }: { body: Body; onChange: (mode: string) => voi
 
 const fromWords = (from: string) => ({ shipped: 'as shipped', settings: 'from the settings', operator: 'by an operator', limits: 'by the mode of all rules', profile: 'by the profile' })[from] ?? from;
 
-function Rule({ rule, onChange }: { rule: LimitRule; onChange: (mode: string) => void }): JSX.Element {
+function Rule({ rule, isOwn, onChange }: { rule: LimitRule; isOwn: boolean; onChange: (mode: string) => void }): JSX.Element {
   const limit = 'quota' in rule.limit ? `${formatNumber(rule.limit.quota)} in ${formatNumber(rule.limit.window_seconds)} s` : `${formatNumber(rule.limit.per_second)} a second, ${formatNumber(rule.limit.burst)} at once`;
   return (
     <tr>
@@ -91,17 +92,18 @@ function Rule({ rule, onChange }: { rule: LimitRule; onChange: (mode: string) =>
       <td class="t2 routes">{rule.routes.join(', ')}</td>
       <td class="num">{limit}</td>
       <td class="t2">{rule.place}{rule.when_redis_is_away && <span class="t3">, without Redis {rule.when_redis_is_away}</span>}</td>
-      <td><Modes label={`Mode of ${rule.name}`} value={rule.mode} modes={['enforce', 'observe', 'off', 'settings']} onChange={onChange} /> <span class="t3 small">{fromWords(rule.mode_from)}</span></td>
+      <td><Modes label={`Mode of ${rule.name}`} value={rule.mode} modes={['enforce', 'observe', 'off']} disabled={!isOwn} onChange={onChange} /> <span class="t3 small">{fromWords(rule.mode_from)}</span></td>
     </tr>
   );
 }
 
 /** Shows the mode that is; a choice asks first. */
-function Modes({ label, value, modes, onChange }: { label: string; value: string; modes: string[]; onChange: (mode: string) => void }): JSX.Element {
+function Modes({ label, value, modes, disabled, onChange }: { label: string; value: string; modes: string[]; disabled?: boolean; onChange: (mode: string) => void }): JSX.Element {
   return (
     <select
       class={`input mode ${value === 'enforce' || value === 'each' ? '' : 'is-loose'}`}
       aria-label={label}
+      disabled={disabled ?? false}
       value={value}
       onChange={(change) => {
         const wanted = change.currentTarget.value;

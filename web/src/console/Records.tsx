@@ -45,11 +45,12 @@ export function Records({ booking }: { booking: BookingDetail }): JSX.Element {
               <th class="t3">Outcome</th>
               <td>–</td>
               <td>{archive.outcome ? (OUTCOMES[archive.outcome] ?? archive.outcome) : '–'}</td>
-              <td>{provider.refund ? `refund ${provider.refund.state}` : '–'}</td>
+              <td>{provider.refund ? `refund ${provider.refund.state}` : provider.refunded_amount ? 'refunded' : provider.refund_pending_amount ? 'refund pending' : '–'}</td>
             </tr>
           </tbody>
         </table>
       </div>
+      {provider.refund?.reason && <p class="small foot">{provider.refund.reason}</p>}
       {provider.detail && <p class="t3 small foot">{provider.detail}</p>}
     </section>
   );

@@ -64,7 +64,7 @@ export function Sessions({ room }: { room: RoomFigures }): JSX.Element {
 const FIELDS: { name: keyof RoomSettings; label: string; hint: string; value: (room: RoomFigures | null) => number | undefined }[] = [
   { name: 'max_concurrent', label: 'People inside at a time', hint: '', value: (room) => room?.max_concurrent_users || 100 },
   { name: 'session_duration', label: 'Time to choose, seconds', hint: '', value: (room) => room?.session_duration_seconds || 300 },
-  { name: 'per_minute', label: 'Let in a minute', hint: '0: as places come free', value: (room) => room?.per_minute },
+  { name: 'per_minute', label: 'Let in a minute', hint: '0: as places come free', value: (room) => room?.per_minute ?? undefined },
   { name: 'claim_window', label: 'Time to take one’s turn, seconds', hint: '', value: () => undefined },
 ];
 

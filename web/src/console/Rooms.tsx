@@ -27,9 +27,9 @@ export function Rooms(): JSX.Element {
             <table>
               <thead><tr><th>Event</th><th>Room</th><th class="num">In line</th><th class="num">Let in</th><th>Sessions</th><th>Time to choose</th><th>Order</th><th class="num">A minute</th><th><span class="sr">Actions</span></th></tr></thead>
               <tbody>
-                {list.map((room) => (
-                  <tr key={room.event_id}>
-                    <td class="cut"><a data-row href={pathOf('live', room.event_id)}><b>{room.event_name}</b></a></td>
+                {list.map(({ event_id, event_name, waiting_room: room }) => (
+                  <tr key={event_id}>
+                    <td class="cut"><a data-row href={pathOf('live', event_id)}><b>{event_name}</b></a></td>
                     <td><RoomBadge status={room.status} /></td>
                     <td class="num"><b>{formatNumber(room.waiting)}</b></td>
                     <td class="num">{formatNumber(room.admitted)}</td>
@@ -40,7 +40,7 @@ export function Rooms(): JSX.Element {
                     <td class="t2">{formatDuration(room.session_duration_seconds)}</td>
                     <td class="t2">{room.method === 'random' ? 'by lot' : 'first come'}</td>
                     <td class="num t2">{room.per_minute ? formatNumber(room.per_minute) : 'as places come free'}</td>
-                    <td class="num actions-cell"><Button kind="small" onClick={() => (changes.value = room)}>Change</Button></td>
+                    <td class="num actions-cell"><Button kind="small" onClick={() => (changes.value = { event_id, event_name, waiting_room: room })}>Change</Button></td>
                   </tr>
                 ))}
               </tbody>
@@ -53,7 +53,7 @@ export function Rooms(): JSX.Element {
           id={changes.value.event_id}
           name={changes.value.event_name}
           canDraw={false}
-          room={changes.value}
+          room={changes.value.waiting_room}
           onClose={() => {
             changes.value = null;
             void rooms.reload();

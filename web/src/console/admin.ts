@@ -36,30 +36,14 @@ function call<T>(path: string, options: RequestOptions = {}) {
 /** Whose key it is; `null` before it is known. */
 export const operator = signal<Admin.Whoami | null>(null);
 
-/** No event has this id. */
-const NO_EVENT = 4_294_967_295;
-
 /** Finds out whether the key is one. */
 export async function checkAccess(): Promise<void> {
   try {
     operator.value = (await call<Admin.Whoami>('/admin/whoami')).body;
     access.value = operator.value.is_open ? 'open' : 'key';
   } catch (error) {
-    if (!(error instanceof Problem) || ![401, 403, 404].includes(error.status)) throw error;
-    if (error.status === 404) await probe();
+    if (!(error instanceof Problem) || (error.status !== 401 && error.status !== 403)) throw error;
   }
-}
-
-/** A server without `whoami`: asks a route that only admins may read, of no event. */
-async function probe(): Promise<void> {
-  try {
-    await call(`/events/${NO_EVENT}/blocks?page_size=1`);
-  } catch (error) {
-    if (!(error instanceof Problem)) throw error;
-    if (error.status === 401 || error.status === 403) return;
-    if (error.status !== 404 && error.status < 500) throw error;
-  }
-  access.value = key.value ? 'key' : 'open';
 }
 
 const post = <T>(path: string, body: unknown) => call<T>(path, { method: 'POST', body });

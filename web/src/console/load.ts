@@ -10,8 +10,8 @@ export interface Loaded<T> {
   reload: () => Promise<void>;
 }
 
-/** What a route answers: read anew when `about` changes, and every so many milliseconds. */
-export function useLoad<T>(read: () => Promise<Answer<T>>, about: unknown[], everyMs = 0): Loaded<T> {
+/** What a route answers: read anew when `about` changes, and every so many milliseconds while it may change. */
+export function useLoad<T>(read: () => Promise<Answer<T>>, about: unknown[], everyMs = 0, mayChange: (data: T) => boolean = () => true): Loaded<T> {
   const data = useSignal<T | null>(null);
   const failure = useSignal<Message | null>(null);
   const busy = useSignal(false);
@@ -32,7 +32,7 @@ export function useLoad<T>(read: () => Promise<Answer<T>>, about: unknown[], eve
     let isHere = true;
     data.value = failure.value = null;
     void load(() => isHere);
-    const timer = everyMs ? setInterval(() => !document.hidden && void load(() => isHere), everyMs) : undefined;
+    const timer = everyMs ? setInterval(() => !document.hidden && (data.value === null || mayChange(data.value)) && void load(() => isHere), everyMs) : undefined;
     return () => {
       isHere = false;
       clearInterval(timer);

@@ -14,11 +14,12 @@ import { AccessLists } from './AccessLists';
 import { Audit } from './Audit';
 import { Booking } from './Booking';
 import { Bookings } from './Bookings';
+import { CrowdBar } from './CrowdCard';
 import { DeadLetters } from './DeadLetters';
 import { Events } from './Events';
 import { Limits } from './Limits';
 import { Live } from './Live';
-import { archive, followOverview, health, isOverviewLost, overview } from './overview';
+import { archive, followOverview, health, isOverviewLost, overview, processes } from './overview';
 import { Report } from './Report';
 import { Rooms } from './Rooms';
 import { go, onLink, pathOf, route, type Section } from './router';
@@ -110,6 +111,7 @@ function Shell(): JSX.Element {
     <div class="shell" onClick={onLink}>
       <Sidebar />
       <div class="content">
+        <CrowdBar />
         {section === 'live' && <Live />}
         {section === 'events' && <Events />}
         {section === 'bookings' && (id ? <Booking id={id} key={id} /> : <Bookings />)}
@@ -177,7 +179,7 @@ function Sidebar(): JSX.Element {
         <i class={`dot ${isFine ? 'ok' : isLost ? 'bad' : 'warn'}`} />
         <span class="grow">
           {isLost ? 'No answer' : isFine ? 'All systems ready' : state ? `Status ${state.status}` : 'Checking'}
-          <span class="t3 small">{state ? `${formatNumber(state.api_processes)} API, ${plural(state.workers.length, 'worker')}` : '–'}</span>
+          <span class="t3 small">{state ? `${formatNumber(processes.value)} API, ${plural(state.workers.length, 'worker')}` : '–'}</span>
         </span>
         <ThemeSwitch />
       </div>

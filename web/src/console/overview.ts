@@ -64,6 +64,9 @@ function note({ event, archive, waiting_room }: Overview): void {
 export const health = computed(() => overview.value?.health ?? general.value?.health ?? null);
 export const archive = computed(() => overview.value?.archive ?? general.value?.archive ?? null);
 
+/** API processes that have answered anything in the last 15 minutes. */
+export const processes = computed(() => Math.max(general.value?.series?.processes ?? 0, overview.value?.series?.processes ?? 0, 1));
+
 /** A point of the requests for seats, counts a second. */
 export interface RequestRate {
   at: number;
@@ -76,7 +79,7 @@ export interface RequestRate {
 export const requestRates = computed<RequestRate[]>(() => {
   const series = overview.value?.series;
   if (!series) return [];
-  const limits = general.value?.series.refused.limits ?? [];
+  const limits = general.value?.series?.refused.limits ?? [];
   const from = Date.parse(series.from);
   const step = series.step_seconds;
   return Array.from({ length: Math.max(0, series.points - OPEN_POINTS) }, (_, i) => ({
@@ -94,18 +97,18 @@ export function refusedByPlace(): Record<Place, number> | null {
   const series = overview.value?.series;
   if (!series) return null;
   const counts = Object.fromEntries(PLACES.map((place) => [place, sum(series.refused[place])])) as Record<Place, number>;
-  counts.limits += sum(general.value?.series.refused.limits);
+  counts.limits += sum(general.value?.series?.refused.limits);
   return counts;
 }
 
 /** Refusals of the last 15 minutes by reason, most frequent first. */
 export function refusedByReason(): [string, number][] {
-  const reasons = Object.entries(overview.value?.series.refused_by_reason ?? {}).map(([reason, counts]) => [reason, sum(counts)] as [string, number]);
+  const reasons = Object.entries(overview.value?.series?.refused_by_reason ?? {}).map(([reason, counts]) => [reason, sum(counts)] as [string, number]);
   return reasons.filter(([, count]) => count > 0).sort((a, b) => b[1] - a[1]);
 }
 
 /** Free, held and sold seats in the last 15 minutes: from those of now, backwards. */
-export function seatHistory(now: { free: number; held: number; sold: number }, series: Series | undefined): { free: number[]; held: number[]; sold: number[] } {
+export function seatHistory(now: { free: number; held: number; sold: number }, series: Series | null | undefined): { free: number[]; held: number[]; sold: number[] } {
   const history = { free: [now.free], held: [now.held], sold: [now.sold] };
   let { free, held, sold } = now;
   for (let i = (series?.points ?? 0) - 1; i >= 0; i--) {

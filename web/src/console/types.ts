@@ -21,16 +21,21 @@ export interface SeatCounts {
 
 export interface RoomFigures {
   status: 'off' | 'on' | 'surge' | 'draw';
-  is_automatic: boolean;
+  is_automatic: boolean | null;
   waiting: number;
   admitted: number;
   sessions: number;
   max_concurrent_users: number;
   session_duration_seconds: number;
   method: string;
-  per_minute: number;
+  per_minute: number | null;
+  shuffle: boolean | null;
 }
-export type NamedRoom = RoomFigures & { event_id: number; event_name: string };
+export interface NamedRoom {
+  event_id: number;
+  event_name: string;
+  waiting_room: RoomFigures;
+}
 
 export const PLACES = ['memory', 'redis', 'waiting_room', 'limits'] as const;
 export type Place = (typeof PLACES)[number];
@@ -40,7 +45,10 @@ export interface Series {
   step_seconds: number;
   from: string;
   points: number;
+  /** API processes that counted anything. */
+  processes: number;
   held: number[];
+  paid: number[];
   confirmed: number[];
   cancelled: number[];
   expired: number[];
@@ -86,10 +94,10 @@ export interface Overview {
     live: string;
     tasks: string;
     failing_tasks: string[];
-    api_processes: number;
     workers: { name: string; last_read_seconds: number; pending: number }[];
   };
-  series: Series;
+  /** Not while Redis does not answer. */
+  series: Series | null;
 }
 
 export interface AdminSeat {
@@ -193,7 +201,10 @@ export interface BookingDetail {
     status: string | null;
     amount: number | null;
     currency: string | null;
-    refund: { state: 'pending' | 'done' | 'failed'; amount: number; at: string | null } | null;
+    refunded_amount: number | null;
+    refund_pending_amount: number | null;
+    /** One that did not succeed at once. */
+    refund: { state: 'pending' | 'done' | 'failed'; amount: number; since: string; failures: number; reason: string | null } | null;
     detail: string | null;
   };
   seats: (AdminSeat & { claimed_by: string | null; is_own_claim: boolean })[];
@@ -264,7 +275,6 @@ export interface Limits {
 }
 export interface Access {
   entries: { access: string; subject: string; reason: string; by: string; at: string; until: string | null }[];
-  settings: { access: string; subject: string }[];
 }
 export interface DeadLetter {
   id: string;
@@ -305,6 +315,7 @@ export interface SaleReport {
   refused: Record<string, number>;
   refused_by_place: Record<Place, number>;
   counted_since: string | null;
+  is_cut: boolean;
 }
 export interface Demand {
   event_id: number;
