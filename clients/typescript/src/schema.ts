@@ -24,6 +24,340 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/admin/access": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List who is denied and who is exempt
+         * @description As `holdfastctl access list`.
+         */
+        get: operations["list_access"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List recorded acts
+         * @description Newest first: every change by admins and operators, and reads that show users' data.
+         */
+        get: operations["list_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/bookings/{booking_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read a booking everywhere
+         * @description In Redis, in the archive and at the payment provider, with its claims, its ledger and a timeline.
+         *     Reading an overdue hold releases it.
+         */
+        get: operations["get_booking_details"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/checks/reconcile": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reconcile payments
+         * @description As `holdfastctl reconcile`: compares the archive, Redis and the payment provider, one check at a time in
+         *     a process, 120 s at most. With `fix` it takes the next safe step for each booking that differs, and has
+         *     no bound.
+         */
+        post: operations["reconcile"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/checks/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Verify that Redis, the booking log and the archive agree
+         * @description As `holdfastctl verify`: read-only, safe during a sale, one check at a time in a process, 120 s at most.
+         */
+        post: operations["verify"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/dead-letters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List dead letters
+         * @description Newest first.
+         */
+        get: operations["list_dead_letters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/dead-letters/{letter_id}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replay a dead letter
+         * @description As `holdfastctl dead-letters replay`: stores its entry again, settles the decision, and removes the
+         *     letter. Safe to repeat.
+         */
+        post: operations["replay_dead_letter"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/events/{event_id}/bookings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List an event's bookings
+         * @description Newest first, from the archive.
+         */
+        get: operations["list_event_bookings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/events/{event_id}/demand": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the demand for an event's seats
+         * @description How often each seat was held and came back, by the booking log as this process has read it since it
+         *     began: processes that began later count less.
+         */
+        get: operations["get_event_demand"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/events/{event_id}/log": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow an event's booking log
+         * @description One JSON object a line, from now on, until the client closes it or the server ends. At most 16 streams a
+         *     process.
+         */
+        get: operations["follow_event_log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/events/{event_id}/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Report an event's sales
+         * @description Takings by section and hour, from the archive; how far requests and bookings came; refusals by reason and
+         *     by place, which all processes count together.
+         */
+        get: operations["get_event_report"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/limits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the limits
+         * @description The limit and bot rules in effect, and where their modes come from.
+         */
+        get: operations["get_limits"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change the mode of limits
+         * @description Of all rules, or of one: as `holdfastctl limits mode` and `limits set --mode`.
+         */
+        patch: operations["change_limits"];
+        trace?: never;
+    };
+    "/api/v1/admin/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Watch an event and the deployment
+         * @description Seats, takings, waiting room, lag of the archive, health, and what happened in the last 15 minutes, per
+         *     five seconds and summed over all processes. Without `event_id`: the deployment alone, and in `series`
+         *     requests that were refused before their event was known.
+         */
+        get: operations["get_overview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Search bookings, users and seats
+         * @description A booking's id; `event:seat`; a seat's name such as `K-20` or `Stalls K-20`, in `event_id` or in the
+         *     20 newest events on sale; a user.
+         */
+        get: operations["search"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/waiting-rooms": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List waiting rooms
+         * @description Those that are on, may switch themselves on, or have a draw that is not fixed.
+         */
+        get: operations["list_waiting_rooms"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/admin/whoami": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who an admin key belongs to
+         * @description And what kind of server this is.
+         */
+        get: operations["get_whoami"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/bookings": {
         parameters: {
             query?: never;
@@ -861,11 +1195,249 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description The entries of both lists. */
+        AccessBody: {
+            /** @description Oldest first, without those that have ended. */
+            entries: components["schemas"]["AccessEntryBody"][];
+        };
+        /** @description One entry. */
+        AccessEntryBody: {
+            /** @description `deny` or `allow`. */
+            access: components["schemas"]["AccessKind"];
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /** @description Who made it. */
+            by: string;
+            /** @description Why. */
+            reason: string;
+            /**
+             * @description An address, a network, or `user:` and a user.
+             * @example 203.0.113.0/24
+             */
+            subject: string;
+            /**
+             * Format: date-time
+             * @description When it ends; null is never.
+             */
+            until: string | null;
+        };
+        /**
+         * @description Which list an entry is on.
+         * @enum {string}
+         */
+        AccessKind: "deny" | "allow";
+        /** @description An act. */
+        ActBody: {
+            /**
+             * @description What was done.
+             * @example event_change
+             */
+            act: string;
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
+            at: string;
+            /** @description Its particulars. */
+            detail: string;
+            /**
+             * @description `ok`, or the error; null while it is in progress, or if its process ended.
+             * @example ok
+             */
+            result: string | null;
+            /**
+             * @description To what.
+             * @example event 1
+             */
+            target: string;
+            /** @description The request's trace; null for the operator's tool. */
+            trace_id: string | null;
+            /**
+             * @description The name of the admin key, or `ctl:user@host`.
+             * @example ops
+             */
+            who: string;
+        };
+        /** @description A booking. */
+        AdminBookingBody: {
+            /**
+             * @description Its id.
+             * @example 01a0fc0f-119e-8f00-8000-0c0040e1f2a3
+             */
+            booking_id: string;
+            /**
+             * Format: date-time
+             * @description When the archive confirmed it.
+             */
+            confirmed_at: string | null;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string;
+            /**
+             * @description ISO 4217 code.
+             * @example EUR
+             */
+            currency: string;
+            /**
+             * Format: date-time
+             * @description When it ended.
+             */
+            ended_at: string | null;
+            /**
+             * Format: int32
+             * @description Its event.
+             * @example 1
+             */
+            event_id: number;
+            /**
+             * Format: date-time
+             * @description When its hold ends.
+             */
+            hold_expires_at: string | null;
+            outcome: components["schemas"]["StoredOutcome"] | null;
+            /**
+             * Format: date-time
+             * @description When it was paid.
+             */
+            paid_at: string | null;
+            /** @description The provider's payment object. */
+            payment_id: string | null;
+            /** @description Its seats. */
+            seats: components["schemas"]["AdminSeatBody"][];
+            /** @description Its state as stored: `COMMITTED` is paid and not decided by the archive. */
+            status: components["schemas"]["StoredStatus"];
+            /**
+             * Format: int64
+             * @description Its price, in the currency's minor unit.
+             * @example 28500
+             */
+            total_amount: number;
+            /**
+             * @description Its owner.
+             * @example ann
+             */
+            user_id: string;
+        };
+        /** @description A seat with its place and price. */
+        AdminSeatBody: {
+            /**
+             * @description Its name; null if the event's layout is not known.
+             * @example K-20
+             */
+            label: string | null;
+            /**
+             * Format: int64
+             * @description Its price, in the currency's minor unit.
+             * @example 9500
+             */
+            price: number | null;
+            /**
+             * @description Its row; null in sections without rows.
+             * @example K
+             */
+            row: string | null;
+            /**
+             * Format: int32
+             * @description Its number in the event.
+             * @example 420
+             */
+            seat_id: number;
+            /**
+             * @description Its section.
+             * @example Stalls
+             */
+            section: string | null;
+        };
         /**
          * @description Why an admission token is not valid.
          * @enum {string}
          */
         AdmissionFault: "altered" | "expired" | "other_deployment" | "other_event" | "other_user" | "given_up" | "lapsed" | "session_ended" | "superseded";
+        /** @description How far the archive is behind the booking log. */
+        ArchiveBody: {
+            /**
+             * Format: int64
+             * @description Entries that the worker gave up on.
+             * @example 0
+             */
+            dead_letters: number;
+            /**
+             * Format: int64
+             * @description Entries that are not archived; null if Redis cannot tell.
+             * @example 12
+             */
+            entries_behind: number | null;
+            /**
+             * Format: int64
+             * @description Length of the longest partition's log, archived entries included until they are trimmed.
+             * @example 48211
+             */
+            log_entries: number;
+            /**
+             * Format: int64
+             * @description Its length at which holds stop.
+             * @example 1000000
+             */
+            log_entries_max: number;
+            /**
+             * Format: double
+             * @description Age of the oldest of them, seconds.
+             * @example 0.4
+             */
+            seconds_behind: number;
+            /** @description Partitions whose Redis node does not answer. */
+            silent_partitions: number[];
+        };
+        /** @description A payment at its provider. */
+        AtProviderBody: {
+            /**
+             * Format: int64
+             * @description Its amount, in the currency's minor unit.
+             */
+            amount: number | null;
+            /** @description ISO 4217 code. */
+            currency: string | null;
+            /** @description Why the provider does not say. */
+            detail: string | null;
+            /** @description Its payment object. */
+            payment_id: string | null;
+            /**
+             * @description The provider.
+             * @example simulated
+             */
+            provider: string;
+            refund: components["schemas"]["RefundBody"] | null;
+            /**
+             * Format: int64
+             * @description What is on its way back.
+             */
+            refund_pending_amount: number | null;
+            /**
+             * Format: int64
+             * @description What was given back.
+             */
+            refunded_amount: number | null;
+            /** @description `found`, `none` (nothing was begun, or the provider does not have it) or `unavailable`. */
+            state: components["schemas"]["AtProviderState"];
+            status: components["schemas"]["PaymentStatus"] | null;
+        };
+        /**
+         * @description Whether the provider has a payment.
+         * @enum {string}
+         */
+        AtProviderState: "found" | "none" | "unavailable";
+        /** @description A page of acts. */
+        AuditBody: {
+            /** @description Newest first. */
+            acts: components["schemas"]["ActBody"][];
+            /** @description Send it as `cursor` for older ones; null if there are none. */
+            next_cursor: string | null;
+        };
         /**
          * @description How much is left: `FEW_LEFT` is a tenth of the seats at most.
          * @enum {string}
@@ -1087,6 +1659,55 @@ export interface components {
              */
             version: number;
         };
+        /** @description One booking everywhere. */
+        BookingDetailsBody: {
+            /** @description In the archive. */
+            archive: components["schemas"]["InArchiveBody"];
+            /** @description Its id. */
+            booking_id: string;
+            /**
+             * @description ISO 4217 code.
+             * @example EUR
+             */
+            currency: string;
+            /** @description Where they do not; a booking on its way to the archive differs for a moment. */
+            differences: string[];
+            /**
+             * Format: int32
+             * @description Its event.
+             * @example 1
+             */
+            event_id: number;
+            /** @description The event's name; null if the catalogue does not have it. */
+            event_name: string | null;
+            /** @description Whether Redis and the archive agree. */
+            is_agreed: boolean;
+            /** @description Whether the ledger has more lines. */
+            is_ledger_cut: boolean;
+            /** @description The ledger. */
+            ledger: components["schemas"]["LedgerBody"][];
+            /** @description At the payment provider. */
+            provider: components["schemas"]["AtProviderBody"];
+            /** @description In Redis. */
+            redis: components["schemas"]["InRedisBody"];
+            /** @description Its seats with the owners of the claims on them. */
+            seats: components["schemas"]["ClaimedSeatBody"][];
+            /** @description Its state in Redis, else in the archive. */
+            status: components["schemas"]["StoredStatus"];
+            /** @description What happened, in order: one step per line of the ledger. */
+            timeline: components["schemas"]["StepBody"][];
+            /**
+             * Format: int64
+             * @description Its price, in the currency's minor unit.
+             * @example 28500
+             */
+            total_amount: number;
+            /**
+             * @description Its owner.
+             * @example ann
+             */
+            user_id: string;
+        };
         /** @description A page of the caller's bookings. */
         BookingListBody: {
             /**
@@ -1127,6 +1748,11 @@ export interface components {
          * @enum {string}
          */
         BookingStatus: "HOLD" | "CONFIRMING" | "CONFIRMED" | "VOIDED" | "CANCELLED" | "EXPIRED";
+        /**
+         * @description A step of a booking.
+         * @enum {string}
+         */
+        BookingStep: "held" | "extended" | "paying" | "declined" | "sold" | "confirmed" | "voided" | "cancelled" | "expired" | "restored" | "other";
         /** @description The caches of this process. */
         CacheStatsBody: {
             /**
@@ -1242,6 +1868,13 @@ export interface components {
          * @enum {string}
          */
         CheckStatus: "ok" | "partial" | "unavailable" | "warming" | "stale" | "failing";
+        /** @description A seat with the owner of the claim on it. */
+        ClaimedSeatBody: components["schemas"]["AdminSeatBody"] & {
+            /** @description The booking that owns the claim. */
+            claimed_by: string | null;
+            /** @description Whether that is this booking. */
+            is_own_claim: boolean;
+        };
         /** @description How a booking is paid. */
         Confirm: {
             /**
@@ -1286,6 +1919,69 @@ export interface components {
              * @example 3
              */
             held_seats?: number;
+        };
+        /** @description A page of dead letters. */
+        DeadLettersBody: {
+            /** @description Newest first. */
+            letters: components["schemas"]["LetterBody"][];
+            /** @description Send it as `cursor` for older ones; null if there are none. */
+            next_cursor: string | null;
+            /**
+             * Format: int64
+             * @description How many there are.
+             * @example 1
+             */
+            total: number;
+        };
+        /** @description How often each seat was held and came back. */
+        DemandBody: {
+            /**
+             * Format: int32
+             * @description The event.
+             * @example 1
+             */
+            event_id: number;
+            /** @description Times held, by seat from 1. */
+            held: number[];
+            /**
+             * Format: int32
+             * @description The greatest of `held`.
+             * @example 23
+             */
+            max_held: number;
+            /** @description Times it came back, by seat from 1. */
+            returned: number[];
+            /**
+             * Format: int32
+             * @description How many seats there are.
+             * @example 1240
+             */
+            seats: number;
+            /**
+             * Format: date-time
+             * @description Since when this process counts; null if nothing was held since it began.
+             */
+            since: string | null;
+        };
+        /** @description A dependency by the last check. */
+        DependencyBody: {
+            /** @description What is wrong. */
+            detail: string | null;
+            /**
+             * Format: double
+             * @description How long the last check took, ms.
+             * @example 0.6
+             */
+            response_ms: number;
+            /** @description `ok`, `partial` or `unavailable`. */
+            status: components["schemas"]["CheckStatus"];
+        };
+        /** @description A booking that differs. */
+        DifferenceBody: {
+            /** @description The booking. */
+            booking_id: string;
+            /** @description How, and what to do if that takes a person. */
+            problem: string;
         };
         /** @description The public state of a draw. */
         Draw: {
@@ -1382,10 +2078,57 @@ export interface components {
             surge_per_second?: number | null;
         };
         /**
+         * @description What an entry of the booking log is about.
+         * @enum {string}
+         */
+        EntryKind: "beat" | "opened" | "event" | "hold" | "extend" | "confirm_begin" | "confirm_abort" | "sold" | "confirmed" | "voided" | "cancelled" | "expired" | "blocked" | "unblocked" | "unloaded" | "restored";
+        /** @description An entry of the booking log. */
+        EntryLine: {
+            /**
+             * Format: date-time
+             * @description When, by Redis' clock.
+             */
+            at: string;
+            /** @description The booking; null for changes of the house or of the event. */
+            booking_id: string | null;
+            /** @description Who kept seats back, or released them. */
+            by: string | null;
+            /** @description ISO 4217 code. */
+            currency: string | null;
+            /** @description A reason; the new state, for changes of the event. */
+            detail: string | null;
+            /**
+             * Format: date-time
+             * @description When the hold ends.
+             */
+            hold_expires_at: string | null;
+            /** @description What happened. */
+            kind: components["schemas"]["EntryKind"];
+            /** @description The seats. */
+            seat_ids: number[];
+            /** @description Their names, in the same order. */
+            seat_labels: string[];
+            /** @description The section of the first seat. */
+            section: string | null;
+            status: components["schemas"]["StoredStatus"] | null;
+            /**
+             * Format: int64
+             * @description The booking's price, in the currency's minor unit.
+             */
+            total_amount: number | null;
+            /** @description Its owner. */
+            user_id: string | null;
+            /**
+             * Format: int64
+             * @description Its version after the entry.
+             */
+            version: number | null;
+        };
+        /**
          * @description The code of a problem.
          * @enum {string}
          */
-        ErrorCode: "invalid_json" | "invalid_parameter" | "invalid_request" | "identity_conflict" | "webhook_signature_invalid" | "webhook_stale" | "preflight_refused" | "identity_missing" | "identity_untrusted" | "token_invalid" | "token_expired" | "ticket_invalid" | "admin_key_missing" | "payment_declined" | "admin_key_wrong" | "automated_access" | "origin_forbidden" | "host_forbidden" | "waiting_room_required" | "waiting_room_token_invalid" | "waiting_room_closed" | "route_unknown" | "event_unknown" | "booking_unknown" | "draw_unknown" | "webhooks_off" | "method_not_allowed" | "body_timeout" | "seats_unavailable" | "orphan_seats" | "in_flight" | "event_state" | "event_closed" | "event_paused" | "not_on_sale" | "waiting_room_off" | "sold_out" | "user_limit" | "booking_cancelled" | "booking_confirming" | "booking_confirmed" | "cancellation_closed" | "sale_voided" | "attempts_exhausted" | "hold_cap_reached" | "booking_expired" | "event_unloaded" | "body_too_large" | "uri_too_long" | "unsupported_media_type" | "validation_failed" | "seats_unknown" | "section_unknown" | "payment_not_possible" | "amount_mismatch" | "idempotency_key_reused" | "upgrade_required" | "rate_limit_exceeded" | "too_many_connections" | "headers_too_large" | "internal_error" | "service_unavailable" | "outcome_unknown" | "event_not_loaded" | "booking_log_full";
+        ErrorCode: "invalid_json" | "invalid_parameter" | "invalid_request" | "identity_conflict" | "webhook_signature_invalid" | "webhook_stale" | "preflight_refused" | "identity_missing" | "identity_untrusted" | "token_invalid" | "token_expired" | "ticket_invalid" | "admin_key_missing" | "payment_declined" | "admin_key_wrong" | "automated_access" | "origin_forbidden" | "host_forbidden" | "waiting_room_required" | "waiting_room_token_invalid" | "waiting_room_closed" | "route_unknown" | "event_unknown" | "booking_unknown" | "dead_letter_unknown" | "draw_unknown" | "webhooks_off" | "method_not_allowed" | "body_timeout" | "seats_unavailable" | "orphan_seats" | "in_flight" | "event_state" | "event_closed" | "event_paused" | "not_on_sale" | "waiting_room_off" | "sold_out" | "user_limit" | "booking_cancelled" | "booking_confirming" | "booking_confirmed" | "cancellation_closed" | "sale_voided" | "attempts_exhausted" | "hold_cap_reached" | "booking_expired" | "event_unloaded" | "body_too_large" | "uri_too_long" | "unsupported_media_type" | "validation_failed" | "seats_unknown" | "section_unknown" | "payment_not_possible" | "amount_mismatch" | "idempotency_key_reused" | "upgrade_required" | "rate_limit_exceeded" | "too_many_connections" | "headers_too_large" | "internal_error" | "service_unavailable" | "outcome_unknown" | "event_not_loaded" | "booking_log_full";
         /** @description An event. */
         EventBody: {
             availability: components["schemas"]["Availability"] | null;
@@ -1490,6 +2233,24 @@ export interface components {
              */
             venue: string;
         };
+        /** @description A page of an event's bookings. */
+        EventBookingsBody: {
+            /**
+             * Format: date-time
+             * @description Everything that happened until then is listed; null while Redis does not answer.
+             */
+            as_of: string | null;
+            /** @description Newest first. */
+            bookings: components["schemas"]["AdminBookingBody"][];
+            /**
+             * Format: int32
+             * @description The event.
+             * @example 1
+             */
+            event_id: number;
+            /** @description Send it as `cursor` for older ones; null if there are none. */
+            next_cursor: string | null;
+        };
         /** @description A change to an event; absent fields stay. */
         EventChange: {
             /**
@@ -1557,11 +2318,98 @@ export interface components {
              */
             total: number;
         };
+        /** @description An event with its seats and takings. */
+        EventOverviewBody: {
+            /**
+             * @description ISO 4217 code.
+             * @example EUR
+             */
+            currency: string;
+            /**
+             * Format: int64
+             * @description Bookings that hold seats and are not sold; null without a fresh view.
+             * @example 61
+             */
+            holds_open: number | null;
+            /**
+             * Format: int32
+             * @description Its id.
+             * @example 1
+             */
+            id: number;
+            /**
+             * @description Its name.
+             * @example Opening night
+             */
+            name: string;
+            /**
+             * Format: date-time
+             * @description When holds end.
+             */
+            off_sale_at: string | null;
+            /**
+             * Format: date-time
+             * @description When holds begin.
+             */
+            on_sale_at: string | null;
+            seats: components["schemas"]["SeatTotalsBody"] | null;
+            /** @description Its sections in order; empty if Redis does not have it. */
+            sections: components["schemas"]["SectionOverviewBody"][];
+            /**
+             * Format: date-time
+             * @description When the event starts.
+             */
+            starts_at: string | null;
+            /** @description As in the list of events. */
+            status: components["schemas"]["EventStatus"];
+            /** @description Count × price of its seats. */
+            takings: components["schemas"]["TakingsNowBody"];
+        };
+        /** @description The waiting room of an event. */
+        EventRoomBody: {
+            /**
+             * Format: int32
+             * @description The event.
+             * @example 1
+             */
+            event_id: number;
+            /** @description Its name. */
+            event_name: string;
+            waiting_room: components["schemas"]["RoomOverviewBody"] | null;
+        };
         /**
          * @description The status of an event's sale.
          * @enum {string}
          */
         EventStatus: "SCHEDULED" | "ON_SALE" | "PAUSED" | "CLOSED";
+        /** @description A booking for which the next step was taken. */
+        FixedBody: {
+            /** @description The booking. */
+            booking_id: string;
+            /** @description The result. */
+            result: string;
+        };
+        /** @description How far requests and bookings came. */
+        FunnelBody: {
+            /**
+             * Format: int64
+             * @description Holds granted and requests refused.
+             * @example 48211
+             */
+            asked: number;
+            /**
+             * Format: int64
+             * @description Holds granted.
+             * @example 512
+             */
+            held: number;
+            /**
+             * Format: int64
+             * @description Bookings paid.
+             * @example 301
+             */
+            paid: number;
+        };
         /** @description The state of the process. */
         HealthBody: {
             /** @description Each dependency and part. */
@@ -1594,6 +2442,23 @@ export interface components {
              * @example 0.1.0
              */
             version: string;
+        };
+        /** @description The state of this process, of its dependencies and of the workers. */
+        HealthOverviewBody: {
+            /** @description Those that fail. */
+            failing_tasks: string[];
+            /** @description The live view: `ok`, `warming` or `stale`. */
+            live: components["schemas"]["CheckStatus"];
+            /** @description MongoDB. */
+            mongodb: components["schemas"]["DependencyBody"];
+            /** @description Redis. */
+            redis: components["schemas"]["RedisHealthBody"];
+            /** @description `ok`, `degraded`, `warming`, `unavailable` or `ending`, as in `/health`. */
+            status: components["schemas"]["HealthStatus"];
+            /** @description The background tasks: `ok` or `failing`. */
+            tasks: components["schemas"]["CheckStatus"];
+            /** @description The readers of the booking log, last reader first; empty while Redis does not answer. */
+            workers: components["schemas"]["WorkerBody"][];
         };
         /**
          * @description The state of a process.
@@ -1655,6 +2520,62 @@ export interface components {
             /** @description Whether they must be side by side where seats have rows; true if absent. */
             together?: boolean | null;
         };
+        /** @description An hour. */
+        HourReportBody: {
+            /**
+             * Format: int64
+             * @description Bookings paid.
+             */
+            bookings: number;
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
+            hour: string;
+            /**
+             * Format: int64
+             * @description Their seats.
+             */
+            seats: number;
+            /**
+             * Format: int64
+             * @description Their price, in the currency's minor unit.
+             */
+            takings: number;
+        };
+        /** @description A booking in the archive. */
+        InArchiveBody: {
+            /**
+             * Format: date-time
+             * @description Since when a cancellation is not settled in Redis.
+             */
+            cancel_unsettled_since: string | null;
+            /**
+             * Format: int64
+             * @description The generation of its event.
+             */
+            generation: number | null;
+            outcome: components["schemas"]["StoredOutcome"] | null;
+            record: components["schemas"]["RecordBody"] | null;
+            /** @description `found` or `unknown`. */
+            state: components["schemas"]["InArchiveState"];
+        };
+        /**
+         * @description Whether the archive has a booking.
+         * @enum {string}
+         */
+        InArchiveState: "found" | "unknown";
+        /** @description A booking in Redis. */
+        InRedisBody: {
+            record: components["schemas"]["RecordBody"] | null;
+            /** @description `found`, `unknown` or `event_not_loaded`. */
+            state: components["schemas"]["InRedisState"];
+        };
+        /**
+         * @description Whether Redis has a booking.
+         * @enum {string}
+         */
+        InRedisState: "found" | "unknown" | "event_not_loaded";
         /** @description A place in line. */
         JoinedBody: components["schemas"]["QueueStatusBody"] & {
             /** @description Sent with status requests and with the booking; null where no waiting room is on. */
@@ -1681,6 +2602,50 @@ export interface components {
              */
             seats: number;
         };
+        /** @description A line of the ledger. */
+        LedgerBody: {
+            /**
+             * Format: date-time
+             * @description When, by Redis' clock.
+             */
+            at: string;
+            /** @description A reason. */
+            detail: string | null;
+            /**
+             * Format: int64
+             * @description The generation of the event.
+             */
+            generation: number;
+            /**
+             * Format: date-time
+             * @description When the hold ends.
+             */
+            hold_expires_at: string | null;
+            /**
+             * @description The kind of the log entry.
+             * @example hold
+             */
+            kind: string;
+            /**
+             * Format: int64
+             * @description Number of payment attempts.
+             */
+            lease: number;
+            /** @description Its position in the booking log. */
+            log_id: string;
+            /** @description The provider's payment object. */
+            payment_id: string | null;
+            /**
+             * @description The state after it.
+             * @example HOLD
+             */
+            status: string;
+            /**
+             * Format: int64
+             * @description The version after it.
+             */
+            version: number;
+        };
         /** @description A place that was given up. */
         LeftBody: {
             /**
@@ -1688,6 +2653,111 @@ export interface components {
              * @example You left the waiting room
              */
             message: string;
+        };
+        /** @description A dead letter. */
+        LetterBody: {
+            /** @description The entry's booking. */
+            booking_id: string | null;
+            /**
+             * @description The entry's position in the booking log.
+             * @example 1795243836400-0
+             */
+            entry_id: string;
+            /**
+             * Format: int32
+             * @description The entry's event.
+             */
+            event_id: number | null;
+            /**
+             * @description Its id.
+             * @example 3:1795243836470-0
+             */
+            id: string;
+            /** @description Whether this build can read the entry. */
+            is_readable: boolean;
+            /**
+             * @description The entry's kind.
+             * @example sold
+             */
+            kind: string | null;
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            parked_at: string;
+            /**
+             * Format: int32
+             * @description Its partition.
+             * @example 3
+             */
+            partition: number;
+            /** @description Why the worker gave up. */
+            reason: string;
+        };
+        /** @description A limit: exact in any window, or on average. */
+        LimitBody: {
+            /**
+             * Format: int32
+             * @description Requests in the window.
+             * @example 30
+             */
+            quota: number;
+            /**
+             * Format: int64
+             * @description The window.
+             * @example 60
+             */
+            window_seconds: number;
+        } | {
+            /**
+             * Format: int32
+             * @description Requests at once.
+             */
+            burst: number;
+            /**
+             * Format: int32
+             * @description Requests a second.
+             */
+            per_second: number;
+        };
+        /** @description The rules in effect. */
+        LimitsBody: {
+            /** @description How programs are treated. */
+            bots: components["schemas"]["SourcedWord"];
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            changed_at: string | null;
+            /** @description Who changed anything last. */
+            changed_by: string | null;
+            /**
+             * Format: int64
+             * @description After a change: within which time all processes apply it, seconds.
+             * @example 2
+             */
+            effective_within_seconds?: number;
+            /** @description The mode of all rules at once: `each` is every rule's own. */
+            mode: components["schemas"]["SourcedWord"];
+            /** @description Why operators' changes are not in effect. */
+            problem: string | null;
+            /** @description How strict the rules are: `standard` or `strict`. */
+            profile: components["schemas"]["SourcedWord"];
+            /** @description The rules. */
+            rules: components["schemas"]["RuleBody"][];
+        };
+        /** @description A mode to set: of all rules, or of one. */
+        LimitsChange: {
+            /**
+             * @description `enforce`, `observe` or `off`; for all rules also `each` (every rule's own), and `settings` (what the
+             *     settings say).
+             */
+            mode: components["schemas"]["NewLimitsMode"];
+            /**
+             * @description Only this rule; all if absent.
+             * @example requests
+             */
+            rule?: string | null;
         };
         /** @description The process answers. */
         LiveBody: {
@@ -1722,6 +2792,82 @@ export interface components {
              * @example 50992
              */
             seats: number;
+        };
+        /** @description A line of the stream. */
+        LogLine: {
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /**
+             * Format: int32
+             * @description The event.
+             * @example 1
+             */
+            event_id: number;
+            /** @enum {string} */
+            type: "started";
+        } | (components["schemas"]["EntryLine"] & {
+            /** @enum {string} */
+            type: "entry";
+        }) | {
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            entries: number;
+            /** @enum {string} */
+            type: "skipped";
+        } | {
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /** @enum {string} */
+            type: "gap";
+        } | {
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /** @enum {string} */
+            type: "heartbeat";
+        };
+        /** @description Money in one currency, in its minor unit. */
+        MoneyBody: {
+            /**
+             * Format: int64
+             * @description What the provider has charged.
+             */
+            charged: number;
+            /**
+             * @description ISO 4217 code.
+             * @example EUR
+             */
+            currency: string;
+            /**
+             * Format: int64
+             * @description What is on its way back.
+             */
+            refund_pending: number;
+            /**
+             * Format: int64
+             * @description What was given back.
+             */
+            refunded: number;
+            /**
+             * Format: int64
+             * @description The price of what is sold.
+             */
+            sold: number;
         };
         /** @description Seats to block or release: `seat_ids`, or a `section`, or one `row_number` of it. */
         NewBlock: {
@@ -1814,6 +2960,11 @@ export interface components {
          * @enum {string}
          */
         NewEventStatus: "ON_SALE" | "PAUSED" | "CLOSED";
+        /**
+         * @description A mode that can be set.
+         * @enum {string}
+         */
+        NewLimitsMode: "each" | "enforce" | "observe" | "off" | "settings";
         /** @description A row to create. */
         NewRow: {
             /**
@@ -1854,6 +3005,30 @@ export interface components {
          * @enum {string}
          */
         OrphanRule: "off" | "warn" | "enforce";
+        /** @description One event and the deployment. */
+        OverviewBody: {
+            archive: components["schemas"]["ArchiveBody"] | null;
+            /**
+             * Format: date-time
+             * @description When this was read.
+             */
+            as_of: string;
+            event: components["schemas"]["EventOverviewBody"] | null;
+            /** @description The state of this process and its dependencies. */
+            health: components["schemas"]["HealthOverviewBody"];
+            series: components["schemas"]["SeriesBody"] | null;
+            waiting_room: components["schemas"]["RoomOverviewBody"] | null;
+        };
+        /**
+         * @description Who takes payments.
+         * @enum {string}
+         */
+        PaymentProviderName: "simulated" | "stripe";
+        /**
+         * @description The state of a payment at its provider.
+         * @enum {string}
+         */
+        PaymentStatus: "open" | "processing" | "paid" | "cancelled";
         /** @description An error. Compare `error`, show `detail`. Members after `trace_id` belong to certain codes. */
         Problem: {
             /**
@@ -2075,6 +3250,33 @@ export interface components {
              * @description The event.
              */
             event_id: number;
+            /**
+             * Format: date-time
+             * @description When holds end; null is never.
+             */
+            off_sale_at: string | null;
+            /**
+             * Format: date-time
+             * @description When holds begin; null is at once.
+             */
+            on_sale_at: string | null;
+            /** @description The value of `since` with which to resume from here. */
+            resume: string;
+            /** @description As in the event. */
+            status: components["schemas"]["EventStatus"];
+            /**
+             * Format: date-time
+             * @description When it changed, or a moment later.
+             */
+            timestamp: string;
+            /** @enum {string} */
+            type: "event_status";
+        } | {
+            /**
+             * Format: int32
+             * @description The event.
+             */
+            event_id: number;
             /** @description For people. */
             message: string;
             /** @enum {string} */
@@ -2285,11 +3487,420 @@ export interface components {
              */
             seats: string[];
         };
+        /** @description The verdict of `reconcile`. */
+        ReconciledBody: {
+            /** @description Bookings that differ, at most 1,000. */
+            differences: components["schemas"]["DifferenceBody"][];
+            /** @description Bookings for which the next step was taken, at most 1,000. */
+            fixed: components["schemas"]["FixedBody"][];
+            /** @description Whether there is no difference. */
+            is_clean: boolean;
+            /** @description Whether there are more of either. */
+            is_cut: boolean;
+            /**
+             * Format: int64
+             * @description Payments that were compared.
+             * @example 12
+             */
+            payments: number;
+            /**
+             * Format: int64
+             * @description How long it took, ms.
+             * @example 90
+             */
+            took_ms: number;
+            /** @description Money by currency. */
+            totals: components["schemas"]["MoneyBody"][];
+        };
+        /** @description What to reconcile. */
+        ReconcileRequest: {
+            /**
+             * Format: int32
+             * @description Only this event; all if absent.
+             * @default null
+             * @example 1
+             */
+            event_id: number | null;
+            /**
+             * @description Whether to take the next safe step for each booking that differs; false if absent.
+             * @default null
+             * @example false
+             */
+            fix: boolean | null;
+            /**
+             * Format: int32
+             * @description How long differences may take to resolve; 5 if absent.
+             * @default null
+             * @example 5
+             */
+            wait_seconds: number | null;
+        };
+        /** @description A stored booking. */
+        RecordBody: {
+            /**
+             * Format: date-time
+             * @description When the archive confirmed it.
+             */
+            confirmed_at: string | null;
+            /**
+             * Format: date-time
+             * @description When it was made.
+             */
+            created_at: string | null;
+            /** @description ISO 4217 code. */
+            currency: string;
+            /**
+             * Format: date-time
+             * @description When it ended.
+             */
+            ended_at: string | null;
+            /**
+             * Format: date-time
+             * @description When its hold ends.
+             */
+            hold_expires_at: string | null;
+            /**
+             * Format: int64
+             * @description Number of its payment attempts.
+             */
+            lease: number;
+            /**
+             * Format: date-time
+             * @description When it was paid.
+             */
+            paid_at: string | null;
+            /** @description The provider's payment object. */
+            payment_id: string | null;
+            /** @description Its state. */
+            status: components["schemas"]["StoredStatus"];
+            /**
+             * Format: int64
+             * @description Its price, in the currency's minor unit.
+             */
+            total_amount: number;
+            /** @description Trace context of the request that made it. */
+            trace: string | null;
+            /** @description Its owner. */
+            user_id: string;
+            /**
+             * Format: int64
+             * @description Raised by each transition.
+             * @example 7
+             */
+            version: number;
+        };
+        /** @description Redis by the last check, with its memory. */
+        RedisHealthBody: components["schemas"]["DependencyBody"] & {
+            /**
+             * Format: int64
+             * @description Its limit; null without one.
+             */
+            memory_limit_bytes: number | null;
+            /**
+             * Format: int64
+             * @description Bytes in use; null while Redis does not answer.
+             * @example 222298112
+             */
+            memory_used_bytes: number | null;
+        };
+        /** @description A refund in progress. */
+        RefundBody: {
+            /**
+             * Format: int64
+             * @description All that is to be given back, in the currency's minor unit.
+             */
+            amount: number;
+            /**
+             * Format: int32
+             * @description Failed attempts.
+             */
+            failures: number;
+            /** @description The provider's reason. */
+            reason: string | null;
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            since: string;
+            /** @description `pending` or `failed`. */
+            state: components["schemas"]["RefundStatus"];
+        };
+        /**
+         * @description The state of a refund.
+         * @enum {string}
+         */
+        RefundStatus: "pending" | "failed" | "done";
+        /** @description Requests refused per step, by place. */
+        RefusedBody: {
+            /** @description By limits, access lists and bot rules. */
+            limits: number[];
+            /** @description By a process' live view. */
+            memory: number[];
+            /** @description By Redis. */
+            redis: number[];
+            /** @description By the waiting room. */
+            waiting_room: number[];
+        };
+        /** @description What became of a letter. */
+        ReplayedBody: {
+            /** @description Why it stays. */
+            detail: string | null;
+            /**
+             * @description Its id.
+             * @example 3:1795243836470-0
+             */
+            id: string;
+            outcome: components["schemas"]["StoredOutcome"] | null;
+            /** @description `replayed` (it is gone), `stays` (its entry cannot be stored) or `later` (try again). */
+            result: components["schemas"]["ReplayOutcome"];
+        };
+        /**
+         * @description What became of a dead letter.
+         * @enum {string}
+         */
+        ReplayOutcome: "replayed" | "stays" | "later";
+        /** @description The report of an event. */
+        ReportBody: {
+            /**
+             * Format: date-time
+             * @description When it was read; what is not archived by then is missing.
+             */
+            as_of: string;
+            /**
+             * Format: date-time
+             * @description Since when refused requests are counted; null if none was.
+             */
+            counted_since: string | null;
+            /**
+             * @description ISO 4217 code of the amounts.
+             * @example EUR
+             */
+            currency: string;
+            /**
+             * Format: int32
+             * @description The event.
+             * @example 1
+             */
+            event_id: number;
+            /** @description How far requests and bookings came. */
+            funnel: components["schemas"]["FunnelBody"];
+            /** @description By the hour in which they were paid; hours without sales are left out. */
+            hours: components["schemas"]["HourReportBody"][];
+            /** @description Whether there are more bookings than could be read within 20 s: then figures are too low. */
+            is_cut: boolean;
+            /** @description Its name. */
+            name: string;
+            /** @description Requests refused, by reason; those that occurred. */
+            refused: {
+                [key: string]: number;
+            };
+            /** @description Requests refused, by place: `memory`, `redis`, `waiting_room`, `limits`. */
+            refused_by_place: {
+                [key: string]: number;
+            };
+            /** @description By section, in order. */
+            sections: components["schemas"]["SectionReportBody"][];
+            /** @description All sales. */
+            takings: components["schemas"]["ReportTakingsBody"];
+        };
+        /** @description All sales of an event, in the currency's minor unit. */
+        ReportTakingsBody: {
+            /**
+             * Format: int64
+             * @description Bookings sold.
+             * @example 301
+             */
+            bookings_sold: number;
+            /**
+             * Format: int64
+             * @description Of what was sold and cancelled.
+             * @example 28500
+             */
+            cancelled: number;
+            /**
+             * Format: int64
+             * @description Seats sold.
+             * @example 685
+             */
+            seats_sold: number;
+            /**
+             * Format: int64
+             * @description Of what is sold now.
+             * @example 5630600
+             */
+            sold: number;
+        };
+        /** @description A waiting room with its settings. */
+        RoomOverviewBody: {
+            /**
+             * Format: int64
+             * @description Users who were let in.
+             * @example 1118
+             */
+            admitted: number;
+            /**
+             * @description Whether it switches itself on when attempts surge; null while MongoDB does not answer, or if it
+             *     never had settings.
+             */
+            is_automatic: boolean | null;
+            /**
+             * Format: int32
+             * @description Sessions and open places at a time.
+             * @example 200
+             */
+            max_concurrent_users: number;
+            method: components["schemas"]["QueueMethod"] | null;
+            /**
+             * Format: int32
+             * @description Most places opened in any minute; 0: as many as come free; null as in `is_automatic`.
+             */
+            per_minute: number | null;
+            /**
+             * Format: int64
+             * @description How long a session lasts, seconds.
+             * @example 300
+             */
+            session_duration_seconds: number;
+            /**
+             * Format: int32
+             * @description Live sessions.
+             * @example 198
+             */
+            sessions: number;
+            /** @description Whether those who join before the sale are shuffled; null as in `is_automatic`. */
+            shuffle: boolean | null;
+            /** @description `off`, `on`, `surge` (it switched itself on) or `draw` (people join a draw). */
+            status: components["schemas"]["RoomStatus"];
+            /**
+             * Format: int64
+             * @description Users who wait.
+             * @example 18204
+             */
+            waiting: number;
+        };
+        /** @description The waiting rooms in use. */
+        RoomsBody: {
+            /** @description Whether there are more than 200. */
+            is_cut: boolean;
+            /** @description By event. */
+            rooms: components["schemas"]["EventRoomBody"][];
+        };
+        /**
+         * @description Whether a waiting room is on: `surge` by itself, `draw` while people join a draw.
+         * @enum {string}
+         */
+        RoomStatus: "off" | "on" | "surge" | "draw";
+        /** @description A row of a section. */
+        RowBody: {
+            /**
+             * @description Its name.
+             * @example K
+             */
+            name: string;
+            /**
+             * Format: int32
+             * @description How many seats it has.
+             * @example 24
+             */
+            seats: number;
+        };
+        /** @description A rule. */
+        RuleBody: {
+            /**
+             * @description `requests`, or `grants`: holds that took seats.
+             * @example requests
+             */
+            counts: string;
+            /** @description Its limit. */
+            limit: components["schemas"]["LimitBody"];
+            /** @description What happens beyond it: `enforce`, `observe` or `off`. */
+            mode: components["schemas"]["RuleMode"];
+            /** @description Where that comes from. */
+            mode_from: components["schemas"]["ValueSource"];
+            /**
+             * @description Its name.
+             * @example requests
+             */
+            name: string;
+            /**
+             * @description `redis` or `process`.
+             * @example redis
+             */
+            place: string;
+            /**
+             * @description The classes of requests it counts.
+             * @example [
+             *       "hold"
+             *     ]
+             */
+            routes: string[];
+            /**
+             * @description Whose requests are counted together: `address`, `user` or `user_event`.
+             * @example user
+             */
+            scope: string;
+            /**
+             * @description `pass`, `local` or `refuse`.
+             * @example local
+             */
+            when_redis_is_away: string;
+        };
+        /**
+         * @description What happens beyond a limit.
+         * @enum {string}
+         */
+        RuleMode: "enforce" | "observe" | "off";
         /**
          * @description The outcome of a sale.
          * @enum {string}
          */
         SaleOutcome: "CONFIRMED" | "CANCELLED" | "VOIDED";
+        /** @description What a text may mean. */
+        SearchBody: {
+            /** @description What was found: at most 20 of each type. */
+            hits: components["schemas"]["SearchHit"][];
+            /**
+             * @description The text.
+             * @example K-20
+             */
+            q: string;
+        };
+        /** @description Something that was found. */
+        SearchHit: {
+            /** @description It. */
+            booking: components["schemas"]["AdminBookingBody"];
+            /** @enum {string} */
+            type: "booking";
+        } | {
+            /**
+             * Format: int64
+             * @description How many bookings the archive has.
+             * @example 3
+             */
+            bookings: number;
+            /** @enum {string} */
+            type: "user";
+            /**
+             * @description The user.
+             * @example ann
+             */
+            user_id: string;
+        } | (components["schemas"]["AdminSeatBody"] & {
+            /** @description The booking that has it. */
+            booking_id: string | null;
+            /**
+             * Format: int32
+             * @description Its event.
+             * @example 1
+             */
+            event_id: number;
+            /** @description The event's name. */
+            event_name: string;
+            state: components["schemas"]["SeatStatus"] | null;
+        } & {
+            /** @enum {string} */
+            type: "seat";
+        });
         /** @description A seat and its state. */
         SeatBody: {
             /**
@@ -2378,6 +3989,39 @@ export interface components {
          * @enum {string}
          */
         SeatStatus: "AVAILABLE" | "HOLD" | "BOOKED" | "BLOCKED";
+        /** @description Seats by state. */
+        SeatTotalsBody: {
+            /**
+             * Format: int32
+             * @description Not for sale.
+             * @example 12
+             */
+            blocked: number;
+            /**
+             * Format: int32
+             * @description Free.
+             * @example 412
+             */
+            free: number;
+            /**
+             * Format: int32
+             * @description Held.
+             * @example 131
+             */
+            held: number;
+            /**
+             * Format: int32
+             * @description Sold.
+             * @example 685
+             */
+            sold: number;
+            /**
+             * Format: int32
+             * @description All of them.
+             * @example 1240
+             */
+            total: number;
+        };
         /** @description A section of an event. */
         SectionBody: {
             /**
@@ -2402,6 +4046,8 @@ export interface components {
              * @example 5000
              */
             price: number;
+            /** @description Its rows, in the order of their seats; empty where seats are not numbered. */
+            rows: components["schemas"]["RowBody"][];
             /**
              * Format: int32
              * @description How many seats it has.
@@ -2428,6 +4074,116 @@ export interface components {
              * @example 500
              */
             total_seats: number;
+        };
+        /** @description A section with its seats by state. */
+        SectionOverviewBody: components["schemas"]["SeatTotalsBody"] & {
+            /**
+             * Format: int32
+             * @description Its first seat; the others follow in order.
+             * @example 121
+             */
+            first_seat_id: number;
+            /**
+             * @description Its name.
+             * @example Stalls
+             */
+            name: string;
+            /**
+             * Format: int64
+             * @description Price of a seat, in the currency's minor unit.
+             * @example 9500
+             */
+            price: number;
+        };
+        /** @description A section. */
+        SectionReportBody: {
+            /**
+             * @description Its name.
+             * @example Stalls
+             */
+            name: string;
+            /**
+             * Format: int64
+             * @description Price of a seat, in the currency's minor unit.
+             * @example 9500
+             */
+            price: number;
+            /**
+             * Format: int32
+             * @description Its seats.
+             * @example 500
+             */
+            seats: number;
+            /**
+             * Format: int64
+             * @description Those sold.
+             * @example 300
+             */
+            seats_sold: number;
+            /**
+             * Format: int64
+             * @description Their price.
+             * @example 2850000
+             */
+            takings: number;
+        };
+        /** @description Counts per step, oldest first. Each list has `points` counts. */
+        SeriesBody: {
+            /** @description Bookings cancelled. */
+            cancelled: number[];
+            /** @description Sales confirmed by the archive. */
+            confirmed: number[];
+            /** @description Payments that ended without a sale. */
+            declined: number[];
+            /** @description Holds that expired. */
+            expired: number[];
+            /**
+             * Format: date-time
+             * @description When the first step began.
+             */
+            from: string;
+            /** @description Holds granted. */
+            held: number[];
+            /** @description Bookings paid. */
+            paid: number[];
+            /**
+             * @description How many steps there are. The last two may still rise.
+             * @example 180
+             */
+            points: number;
+            /**
+             * @description Processes that counted anything.
+             * @example 2
+             */
+            processes: number;
+            /** @description Requests refused, by place. */
+            refused: components["schemas"]["RefusedBody"];
+            /** @description Requests refused, by reason; only reasons that occurred. */
+            refused_by_reason: {
+                [key: string]: number[];
+            };
+            /** @description Seats of the sales confirmed. */
+            seats_confirmed: number[];
+            /** @description Seats of the holds granted. */
+            seats_held: number[];
+            /** @description Seats that came back. */
+            seats_returned: number[];
+            /**
+             * Format: int32
+             * @description Length of a step, seconds.
+             * @example 5
+             */
+            step_seconds: number;
+        };
+        /** @description A word with its source. */
+        SourcedWord: {
+            /** @description `shipped`, `settings`, `operator`, `limits` or `profile`. */
+            from: components["schemas"]["ValueSource"];
+            /**
+             * @description The word.
+             * @example each
+             */
+            value: string;
         };
         /** @description A waiting room's figures. */
         StatsBody: {
@@ -2473,11 +4229,58 @@ export interface components {
              */
             served: number;
             /**
+             * Format: int64
+             * @description How long a session lasts, seconds.
+             * @example 300
+             */
+            session_duration_seconds: number;
+            /**
              * Format: int32
              * @description How many more can be admitted now.
              * @example 2
              */
             slots_available: number;
+        };
+        /** @description A step of a booking. */
+        StepBody: {
+            /**
+             * Format: int64
+             * @description How long after the first step, ms.
+             * @example 71192
+             */
+            after_ms: number;
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /** @description What happened. */
+            step: components["schemas"]["BookingStep"];
+        };
+        /**
+         * @description The archive's decision about a sale.
+         * @enum {string}
+         */
+        StoredOutcome: "sold" | "refund" | "cancelled";
+        /**
+         * @description The state of a booking as it is stored: `COMMITTED` is paid and not decided by the archive.
+         * @enum {string}
+         */
+        StoredStatus: "HOLD" | "CONFIRMING" | "COMMITTED" | "CONFIRMED" | "VOIDED" | "CANCELLED" | "EXPIRED";
+        /** @description The price of seats, in the currency's minor unit. */
+        TakingsNowBody: {
+            /**
+             * Format: int64
+             * @description Of held ones.
+             * @example 1048700
+             */
+            held: number;
+            /**
+             * Format: int64
+             * @description Of sold ones.
+             * @example 5630600
+             */
+            sold: number;
         };
         /** @description A ticket for one socket. */
         TicketBody: {
@@ -2499,6 +4302,127 @@ export interface components {
              */
             ticket: string;
         };
+        /**
+         * @description Where a setting comes from.
+         * @enum {string}
+         */
+        ValueSource: "shipped" | "settings" | "operator" | "limits" | "profile";
+        /** @description The verdict of `verify`. */
+        VerifiedBody: {
+            /** @description The events: those with problems first, at most 1,000. */
+            events: components["schemas"]["VerifiedEventBody"][];
+            /** @description Whether there are no problems. */
+            is_clean: boolean;
+            /** @description Whether there are more events. */
+            is_cut: boolean;
+            /** @description The booking logs that have entries or problems. */
+            partitions: components["schemas"]["VerifiedPartitionBody"][];
+            /** @description Problems beyond single partitions and events. */
+            problems: string[];
+            /**
+             * Format: int64
+             * @description How long it took, ms.
+             * @example 812
+             */
+            took_ms: number;
+        };
+        /** @description An event. */
+        VerifiedEventBody: {
+            /**
+             * Format: int32
+             * @description Seats kept back.
+             */
+            blocked: number;
+            /**
+             * Format: int64
+             * @description Bookings in the archive.
+             */
+            bookings_in_archive: number;
+            /**
+             * Format: int64
+             * @description Bookings in Redis.
+             */
+            bookings_in_redis: number;
+            /**
+             * Format: int32
+             * @description Its seats.
+             */
+            capacity: number;
+            /**
+             * Format: int32
+             * @description Its id.
+             * @example 1
+             */
+            event_id: number;
+            /**
+             * Format: int32
+             * @description Free seats.
+             */
+            free: number;
+            /**
+             * Format: int32
+             * @description Held seats.
+             */
+            held: number;
+            /** @description Whether Redis has it. */
+            is_loaded: boolean;
+            /** @description Its name. */
+            name: string;
+            /** @description The differences. */
+            problems: string[];
+            /**
+             * Format: int32
+             * @description Sold seats.
+             */
+            sold: number;
+            /**
+             * Format: int64
+             * @description Sales that the archive has not decided.
+             */
+            undecided: number;
+        };
+        /** @description A partition's booking log. */
+        VerifiedPartitionBody: {
+            /**
+             * Format: int64
+             * @description Entries that were checked.
+             */
+            entries: number;
+            /**
+             * Format: int64
+             * @description Entries that the worker gave up on.
+             */
+            parked: number;
+            /**
+             * Format: int32
+             * @description Its number.
+             * @example 7
+             */
+            partition: number;
+            /** @description The log's position when the check began. */
+            position: string;
+            /** @description The differences. */
+            problems: string[];
+            /** @description How far it was archived, after waiting. */
+            watermark: string;
+        };
+        /** @description What to verify. */
+        VerifyRequest: {
+            /**
+             * Format: int32
+             * @description Only this event; all if absent.
+             * @default null
+             * @example 1
+             */
+            event_id: number | null;
+            /**
+             * Format: int32
+             * @description How long differences may take to resolve; 5 if absent.
+             * @default null
+             * @example 5
+             */
+            wait_seconds: number | null;
+        };
         /** @description The result of a webhook. */
         WebhookBody: {
             /** @description `handled`; `duplicate`: it was handled before; `ignored`: it concerns no booking. */
@@ -2509,6 +4433,49 @@ export interface components {
          * @enum {string}
          */
         WebhookResult: "handled" | "duplicate" | "ignored";
+        /** @description The caller, and what kind of server this is. */
+        WhoAmIBody: {
+            /** @description Whether it is for development: open, and users are named without a proof. */
+            is_development: boolean;
+            /** @description Whether no keys are configured: requests from this machine need none. */
+            is_open: boolean;
+            /** @description Whether no money moves. */
+            is_payment_simulated: boolean;
+            /**
+             * @description The name of the key; `loopback` without keys.
+             * @example ops
+             */
+            name: string;
+            /**
+             * Format: date-time
+             * @description The server's time.
+             */
+            now: string;
+            /** @description `simulated` or `stripe`. */
+            payment_provider: components["schemas"]["PaymentProviderName"];
+            /**
+             * @description The server's version.
+             * @example 0.1.0
+             */
+            version: string;
+        };
+        /** @description A worker. */
+        WorkerBody: {
+            /**
+             * Format: double
+             * @description Age of its last read, seconds.
+             * @example 0.2
+             */
+            last_read_seconds: number;
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Entries that it has not archived.
+             * @example 12
+             */
+            pending: number;
+        };
     };
     responses: never;
     parameters: never;
@@ -2660,6 +4627,4455 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         error: "internal_error";
+                    };
+                };
+            };
+        };
+    };
+    list_access: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The entries */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccessBody"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `admin_key_missing`: An admin key is needed */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:admin_key_missing",
+                     *       "title": "An admin key is needed",
+                     *       "status": 401,
+                     *       "detail": "An admin key is needed",
+                     *       "error": "admin_key_missing",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:service_unavailable",
+                     *       "title": "Not available at the moment",
+                     *       "status": 503,
+                     *       "detail": "Not available at the moment",
+                     *       "error": "service_unavailable",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_audit: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before */
+                cursor?: string;
+                /** @description Acts a page, 1 to 200; 50 if absent */
+                page_size?: number;
+                /** @description Only this actor's */
+                who?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditBody"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `admin_key_missing`: An admin key is needed */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:admin_key_missing",
+                     *       "title": "An admin key is needed",
+                     *       "status": 401,
+                     *       "detail": "An admin key is needed",
+                     *       "error": "admin_key_missing",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:service_unavailable",
+                     *       "title": "Not available at the moment",
+                     *       "status": 503,
+                     *       "detail": "Not available at the moment",
+                     *       "error": "service_unavailable",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    get_booking_details: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The booking */
+                booking_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The booking */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BookingDetailsBody"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `admin_key_missing`: An admin key is needed */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:admin_key_missing",
+                     *       "title": "An admin key is needed",
+                     *       "status": 401,
+                     *       "detail": "An admin key is needed",
+                     *       "error": "admin_key_missing",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `booking_unknown`: No such booking */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:booking_unknown",
+                     *       "title": "No such booking",
+                     *       "status": 404,
+                     *       "detail": "No such booking",
+                     *       "error": "booking_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "booking_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:service_unavailable",
+                     *       "title": "Not available at the moment",
+                     *       "status": 503,
+                     *       "detail": "Not available at the moment",
+                     *       "error": "service_unavailable",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    reconcile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "event_id": 1,
+                 *       "fix": false
+                 *     }
+                 */
+                "application/json": components["schemas"]["ReconcileRequest"] | null;
+            };
+        };
+        responses: {
+            /** @description The verdict */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReconciledBody"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named; `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict" | "invalid_json" | "invalid_request";
+                    };
+                };
+            };
+            /** @description `admin_key_missing`: An admin key is needed */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:admin_key_missing",
+                     *       "title": "An admin key is needed",
+                     *       "status": 401,
+                     *       "detail": "An admin key is needed",
+                     *       "error": "admin_key_missing",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `event_unknown`: No such event */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:event_unknown",
+                     *       "title": "No such event",
+                     *       "status": 404,
+                     *       "detail": "No such event",
+                     *       "error": "event_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
+                };
+            };
+            /** @description `body_timeout`: The body took too long */
+            408: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:body_timeout",
+                     *       "title": "The body took too long",
+                     *       "status": 408,
+                     *       "detail": "The body took too long",
+                     *       "error": "body_timeout",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_timeout";
+                    };
+                };
+            };
+            /** @description `in_flight`: Operation in progress */
+            409: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:in_flight",
+                     *       "title": "Operation in progress",
+                     *       "status": 409,
+                     *       "detail": "Operation in progress",
+                     *       "error": "in_flight",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "in_flight";
+                    };
+                };
+            };
+            /** @description `body_too_large`: The body is too large */
+            413: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:body_too_large",
+                     *       "title": "The body is too large",
+                     *       "status": 413,
+                     *       "detail": "The body is too large",
+                     *       "error": "body_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `unsupported_media_type`: The body is not sent as JSON */
+            415: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:unsupported_media_type",
+                     *       "title": "The body is not sent as JSON",
+                     *       "status": 415,
+                     *       "detail": "The body is not sent as JSON",
+                     *       "error": "unsupported_media_type",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "unsupported_media_type";
+                    };
+                };
+            };
+            /** @description `validation_failed`: A field is wrong */
+            422: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:validation_failed",
+                     *       "title": "A field is wrong",
+                     *       "status": 422,
+                     *       "detail": "A field is wrong",
+                     *       "error": "validation_failed",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "field": "seat_ids"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "validation_failed";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    verify: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "event_id": 1
+                 *     }
+                 */
+                "application/json": components["schemas"]["VerifyRequest"] | null;
+            };
+        };
+        responses: {
+            /** @description The verdict */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VerifiedBody"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named; `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict" | "invalid_json" | "invalid_request";
+                    };
+                };
+            };
+            /** @description `admin_key_missing`: An admin key is needed */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:admin_key_missing",
+                     *       "title": "An admin key is needed",
+                     *       "status": 401,
+                     *       "detail": "An admin key is needed",
+                     *       "error": "admin_key_missing",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `event_unknown`: No such event */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:event_unknown",
+                     *       "title": "No such event",
+                     *       "status": 404,
+                     *       "detail": "No such event",
+                     *       "error": "event_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
+                };
+            };
+            /** @description `body_timeout`: The body took too long */
+            408: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:body_timeout",
+                     *       "title": "The body took too long",
+                     *       "status": 408,
+                     *       "detail": "The body took too long",
+                     *       "error": "body_timeout",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_timeout";
+                    };
+                };
+            };
+            /** @description `in_flight`: Operation in progress */
+            409: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:in_flight",
+                     *       "title": "Operation in progress",
+                     *       "status": 409,
+                     *       "detail": "Operation in progress",
+                     *       "error": "in_flight",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "in_flight";
+                    };
+                };
+            };
+            /** @description `body_too_large`: The body is too large */
+            413: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:body_too_large",
+                     *       "title": "The body is too large",
+                     *       "status": 413,
+                     *       "detail": "The body is too large",
+                     *       "error": "body_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `unsupported_media_type`: The body is not sent as JSON */
+            415: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:unsupported_media_type",
+                     *       "title": "The body is not sent as JSON",
+                     *       "status": 415,
+                     *       "detail": "The body is not sent as JSON",
+                     *       "error": "unsupported_media_type",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "unsupported_media_type";
+                    };
+                };
+            };
+            /** @description `validation_failed`: A field is wrong */
+            422: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:validation_failed",
+                     *       "title": "A field is wrong",
+                     *       "status": 422,
+                     *       "detail": "A field is wrong",
+                     *       "error": "validation_failed",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "field": "seat_ids"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "validation_failed";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_dead_letters: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before */
+                cursor?: string;
+                /** @description Letters a page, 1 to 200; 50 if absent */
+                page_size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLettersBody"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `admin_key_missing`: An admin key is needed */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:admin_key_missing",
+                     *       "title": "An admin key is needed",
+                     *       "status": 401,
+                     *       "detail": "An admin key is needed",
+                     *       "error": "admin_key_missing",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:service_unavailable",
+                     *       "title": "Not available at the moment",
+                     *       "status": 503,
+                     *       "detail": "Not available at the moment",
+                     *       "error": "service_unavailable",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    replay_dead_letter: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The letter
+                 * @example 3:1795243836470-0
+                 */
+                letter_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What became of it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReplayedBody"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `admin_key_missing`: An admin key is needed */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:admin_key_missing",
+                     *       "title": "An admin key is needed",
+                     *       "status": 401,
+                     *       "detail": "An admin key is needed",
+                     *       "error": "admin_key_missing",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `dead_letter_unknown`: No such dead letter */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:dead_letter_unknown",
+                     *       "title": "No such dead letter",
+                     *       "status": 404,
+                     *       "detail": "No such dead letter",
+                     *       "error": "dead_letter_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "dead_letter_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_event_bookings: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before */
+                cursor?: string;
+                /** @description Bookings a page, 1 to 200; 50 if absent */
+                page_size?: number;
+                /** @description Only bookings in this state */
+                status?: components["schemas"]["StoredStatus"];
+                /** @description Only this user's */
+                user_id?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The event
+                 * @example 1
+                 */
+                event_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventBookingsBody"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `admin_key_missing`: An admin key is needed */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:admin_key_missing",
+                     *       "title": "An admin key is needed",
+                     *       "status": 401,
+                     *       "detail": "An admin key is needed",
+                     *       "error": "admin_key_missing",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `event_unknown`: No such event */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:event_unknown",
+                     *       "title": "No such event",
+                     *       "status": 404,
+                     *       "detail": "No such event",
+                     *       "error": "event_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:service_unavailable",
+                     *       "title": "Not available at the moment",
+                     *       "status": 503,
+                     *       "detail": "Not available at the moment",
+                     *       "error": "service_unavailable",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    get_event_demand: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The event
+                 * @example 1
+                 */
+                event_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The demand */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DemandBody"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `admin_key_missing`: An admin key is needed */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:admin_key_missing",
+                     *       "title": "An admin key is needed",
+                     *       "status": 401,
+                     *       "detail": "An admin key is needed",
+                     *       "error": "admin_key_missing",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `event_unknown`: No such event */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:event_unknown",
+                     *       "title": "No such event",
+                     *       "status": 404,
+                     *       "detail": "No such event",
+                     *       "error": "event_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:service_unavailable",
+                     *       "title": "Not available at the moment",
+                     *       "status": 503,
+                     *       "detail": "Not available at the moment",
+                     *       "error": "service_unavailable",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    follow_event_log: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The event
+                 * @example 1
+                 */
+                event_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The stream, which lasts */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": components["schemas"]["LogLine"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `admin_key_missing`: An admin key is needed */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:admin_key_missing",
+                     *       "title": "An admin key is needed",
+                     *       "status": 401,
+                     *       "detail": "An admin key is needed",
+                     *       "error": "admin_key_missing",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `event_unknown`: No such event */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:event_unknown",
+                     *       "title": "No such event",
+                     *       "status": 404,
+                     *       "detail": "No such event",
+                     *       "error": "event_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:service_unavailable",
+                     *       "title": "Not available at the moment",
+                     *       "status": 503,
+                     *       "detail": "Not available at the moment",
+                     *       "error": "service_unavailable",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    get_event_report: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The event
+                 * @example 1
+                 */
+                event_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The report */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReportBody"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `admin_key_missing`: An admin key is needed */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:admin_key_missing",
+                     *       "title": "An admin key is needed",
+                     *       "status": 401,
+                     *       "detail": "An admin key is needed",
+                     *       "error": "admin_key_missing",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `event_unknown`: No such event */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:event_unknown",
+                     *       "title": "No such event",
+                     *       "status": 404,
+                     *       "detail": "No such event",
+                     *       "error": "event_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:service_unavailable",
+                     *       "title": "Not available at the moment",
+                     *       "status": 503,
+                     *       "detail": "Not available at the moment",
+                     *       "error": "service_unavailable",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    get_limits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The rules */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LimitsBody"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `admin_key_missing`: An admin key is needed */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:admin_key_missing",
+                     *       "title": "An admin key is needed",
+                     *       "status": 401,
+                     *       "detail": "An admin key is needed",
+                     *       "error": "admin_key_missing",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:service_unavailable",
+                     *       "title": "Not available at the moment",
+                     *       "status": 503,
+                     *       "detail": "Not available at the moment",
+                     *       "error": "service_unavailable",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    change_limits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "mode": "observe"
+                 *     }
+                 */
+                "application/json": components["schemas"]["LimitsChange"];
+            };
+        };
+        responses: {
+            /** @description The rules as they are now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LimitsBody"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named; `invalid_json`: The body is not JSON; `invalid_request`: The request is malformed */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict" | "invalid_json" | "invalid_request";
+                    };
+                };
+            };
+            /** @description `admin_key_missing`: An admin key is needed */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:admin_key_missing",
+                     *       "title": "An admin key is needed",
+                     *       "status": 401,
+                     *       "detail": "An admin key is needed",
+                     *       "error": "admin_key_missing",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `body_timeout`: The body took too long */
+            408: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:body_timeout",
+                     *       "title": "The body took too long",
+                     *       "status": 408,
+                     *       "detail": "The body took too long",
+                     *       "error": "body_timeout",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_timeout";
+                    };
+                };
+            };
+            /** @description `body_too_large`: The body is too large */
+            413: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:body_too_large",
+                     *       "title": "The body is too large",
+                     *       "status": 413,
+                     *       "detail": "The body is too large",
+                     *       "error": "body_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "body_too_large";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `unsupported_media_type`: The body is not sent as JSON */
+            415: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:unsupported_media_type",
+                     *       "title": "The body is not sent as JSON",
+                     *       "status": 415,
+                     *       "detail": "The body is not sent as JSON",
+                     *       "error": "unsupported_media_type",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "unsupported_media_type";
+                    };
+                };
+            };
+            /** @description `validation_failed`: A field is wrong */
+            422: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:validation_failed",
+                     *       "title": "A field is wrong",
+                     *       "status": 422,
+                     *       "detail": "A field is wrong",
+                     *       "error": "validation_failed",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "field": "seat_ids"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "validation_failed";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `outcome_unknown`: Not known whether it happened; `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:outcome_unknown",
+                     *       "title": "Not known whether it happened",
+                     *       "status": 503,
+                     *       "detail": "Not known whether it happened",
+                     *       "error": "outcome_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "outcome_unknown" | "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    get_overview: {
+        parameters: {
+            query?: {
+                /**
+                 * @description The event
+                 * @example 1
+                 */
+                event_id?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As they are now */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OverviewBody"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `admin_key_missing`: An admin key is needed */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:admin_key_missing",
+                     *       "title": "An admin key is needed",
+                     *       "status": 401,
+                     *       "detail": "An admin key is needed",
+                     *       "error": "admin_key_missing",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `event_unknown`: No such event */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:event_unknown",
+                     *       "title": "No such event",
+                     *       "status": 404,
+                     *       "detail": "No such event",
+                     *       "error": "event_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:service_unavailable",
+                     *       "title": "Not available at the moment",
+                     *       "status": 503,
+                     *       "detail": "Not available at the moment",
+                     *       "error": "service_unavailable",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    search: {
+        parameters: {
+            query: {
+                /** @description Only seats of this event */
+                event_id?: number;
+                /**
+                 * @description What to find
+                 * @example K-20
+                 */
+                q: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was found */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchBody"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `admin_key_missing`: An admin key is needed */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:admin_key_missing",
+                     *       "title": "An admin key is needed",
+                     *       "status": 401,
+                     *       "detail": "An admin key is needed",
+                     *       "error": "admin_key_missing",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `event_unknown`: No such event */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:event_unknown",
+                     *       "title": "No such event",
+                     *       "status": 404,
+                     *       "detail": "No such event",
+                     *       "error": "event_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "event_unknown";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:service_unavailable",
+                     *       "title": "Not available at the moment",
+                     *       "status": 503,
+                     *       "detail": "Not available at the moment",
+                     *       "error": "service_unavailable",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    list_waiting_rooms: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The rooms */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoomsBody"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `admin_key_missing`: An admin key is needed */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:admin_key_missing",
+                     *       "title": "An admin key is needed",
+                     *       "status": 401,
+                     *       "detail": "An admin key is needed",
+                     *       "error": "admin_key_missing",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:service_unavailable",
+                     *       "title": "Not available at the moment",
+                     *       "status": 503,
+                     *       "detail": "Not available at the moment",
+                     *       "error": "service_unavailable",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
+                    };
+                };
+            };
+        };
+    };
+    get_whoami: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The caller */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WhoAmIBody"];
+                };
+            };
+            /** @description `invalid_parameter`: A parameter is wrong; `identity_conflict`: Two different users are named */
+            400: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:invalid_parameter",
+                     *       "title": "A parameter is wrong",
+                     *       "status": 400,
+                     *       "detail": "A parameter is wrong",
+                     *       "error": "invalid_parameter",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "parameter": "page_size"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "invalid_parameter" | "identity_conflict";
+                    };
+                };
+            };
+            /** @description `admin_key_missing`: An admin key is needed */
+            401: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:admin_key_missing",
+                     *       "title": "An admin key is needed",
+                     *       "status": 401,
+                     *       "detail": "An admin key is needed",
+                     *       "error": "admin_key_missing",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "admin_key_missing";
+                    };
+                };
+            };
+            /** @description `host_forbidden`: Not a name of this server; `admin_key_wrong`: Not an admin key; `automated_access`: Automated access not allowed; `origin_forbidden`: Not for pages of this site */
+            403: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:host_forbidden",
+                     *       "title": "Not a name of this server",
+                     *       "status": 403,
+                     *       "detail": "Not a name of this server",
+                     *       "error": "host_forbidden",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                     *       "setting": "allowed_hosts"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "host_forbidden" | "admin_key_wrong" | "automated_access" | "origin_forbidden";
+                    };
+                };
+            };
+            /** @description `uri_too_long`: The address is too long */
+            414: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:uri_too_long",
+                     *       "title": "The address is too long",
+                     *       "status": 414,
+                     *       "detail": "The address is too long",
+                     *       "error": "uri_too_long",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "uri_too_long";
+                    };
+                };
+            };
+            /** @description `too_many_connections`: Too many connections; `rate_limit_exceeded`: Too many requests */
+            429: {
+                headers: {
+                    /** @description What is left: `"name";r=left;t=seconds`. */
+                    RateLimit?: string;
+                    /** @description The rule: `"name";q=limit;w=seconds`. */
+                    "RateLimit-Policy"?: string;
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:too_many_connections",
+                     *       "title": "Too many connections",
+                     *       "status": 429,
+                     *       "detail": "Too many connections",
+                     *       "error": "too_many_connections",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "too_many_connections" | "rate_limit_exceeded";
+                    };
+                };
+            };
+            /** @description `headers_too_large`: The headers are too large */
+            431: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:headers_too_large",
+                     *       "title": "The headers are too large",
+                     *       "status": 431,
+                     *       "detail": "The headers are too large",
+                     *       "error": "headers_too_large",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "headers_too_large";
+                    };
+                };
+            };
+            /** @description `internal_error`: A defect of ours */
+            500: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:internal_error",
+                     *       "title": "A defect of ours",
+                     *       "status": 500,
+                     *       "detail": "A defect of ours",
+                     *       "error": "internal_error",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "internal_error";
+                    };
+                };
+            };
+            /** @description `service_unavailable`: Not available at the moment */
+            503: {
+                headers: {
+                    /** @description Seconds after which to send the request again. */
+                    "Retry-After"?: number;
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:service_unavailable",
+                     *       "title": "Not available at the moment",
+                     *       "status": 503,
+                     *       "detail": "Not available at the moment",
+                     *       "error": "service_unavailable",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "service_unavailable";
                     };
                 };
             };

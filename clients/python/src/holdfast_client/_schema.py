@@ -6,24 +6,131 @@ from typing import Any, Literal, TypedDict, Union
 
 from typing_extensions import NotRequired
 
+AccessKind = Literal["deny", "allow"]
 AdmissionFault = Literal["altered", "expired", "other_deployment", "other_event", "other_user", "given_up", "lapsed", "session_ended", "superseded"]
+AtProviderState = Literal["found", "none", "unavailable"]
 Availability = Literal["AVAILABLE", "FEW_LEFT", "SOLD_OUT"]
 BlockAction = Literal["block", "release"]
 BookingStatus = Literal["HOLD", "CONFIRMING", "CONFIRMED", "VOIDED", "CANCELLED", "EXPIRED"]
+BookingStep = Literal["held", "extended", "paying", "declined", "sold", "confirmed", "voided", "cancelled", "expired", "restored", "other"]
 Cancellation = Literal["allowed", "not_allowed"]
 CheckStatus = Literal["ok", "partial", "unavailable", "warming", "stale", "failing"]
 DrawStatus = Literal["gathering", "fixed"]
 Durability = Literal["accepted", "replicated", "archived"]
-ErrorCode = Literal["invalid_json", "invalid_parameter", "invalid_request", "identity_conflict", "webhook_signature_invalid", "webhook_stale", "preflight_refused", "identity_missing", "identity_untrusted", "token_invalid", "token_expired", "ticket_invalid", "admin_key_missing", "payment_declined", "admin_key_wrong", "automated_access", "origin_forbidden", "host_forbidden", "waiting_room_required", "waiting_room_token_invalid", "waiting_room_closed", "route_unknown", "event_unknown", "booking_unknown", "draw_unknown", "webhooks_off", "method_not_allowed", "body_timeout", "seats_unavailable", "orphan_seats", "in_flight", "event_state", "event_closed", "event_paused", "not_on_sale", "waiting_room_off", "sold_out", "user_limit", "booking_cancelled", "booking_confirming", "booking_confirmed", "cancellation_closed", "sale_voided", "attempts_exhausted", "hold_cap_reached", "booking_expired", "event_unloaded", "body_too_large", "uri_too_long", "unsupported_media_type", "validation_failed", "seats_unknown", "section_unknown", "payment_not_possible", "amount_mismatch", "idempotency_key_reused", "upgrade_required", "rate_limit_exceeded", "too_many_connections", "headers_too_large", "internal_error", "service_unavailable", "outcome_unknown", "event_not_loaded", "booking_log_full"]
+EntryKind = Literal["beat", "opened", "event", "hold", "extend", "confirm_begin", "confirm_abort", "sold", "confirmed", "voided", "cancelled", "expired", "blocked", "unblocked", "unloaded", "restored"]
+ErrorCode = Literal["invalid_json", "invalid_parameter", "invalid_request", "identity_conflict", "webhook_signature_invalid", "webhook_stale", "preflight_refused", "identity_missing", "identity_untrusted", "token_invalid", "token_expired", "ticket_invalid", "admin_key_missing", "payment_declined", "admin_key_wrong", "automated_access", "origin_forbidden", "host_forbidden", "waiting_room_required", "waiting_room_token_invalid", "waiting_room_closed", "route_unknown", "event_unknown", "booking_unknown", "dead_letter_unknown", "draw_unknown", "webhooks_off", "method_not_allowed", "body_timeout", "seats_unavailable", "orphan_seats", "in_flight", "event_state", "event_closed", "event_paused", "not_on_sale", "waiting_room_off", "sold_out", "user_limit", "booking_cancelled", "booking_confirming", "booking_confirmed", "cancellation_closed", "sale_voided", "attempts_exhausted", "hold_cap_reached", "booking_expired", "event_unloaded", "body_too_large", "uri_too_long", "unsupported_media_type", "validation_failed", "seats_unknown", "section_unknown", "payment_not_possible", "amount_mismatch", "idempotency_key_reused", "upgrade_required", "rate_limit_exceeded", "too_many_connections", "headers_too_large", "internal_error", "service_unavailable", "outcome_unknown", "event_not_loaded", "booking_log_full"]
 EventStatus = Literal["SCHEDULED", "ON_SALE", "PAUSED", "CLOSED"]
 HealthStatus = Literal["ok", "degraded", "warming", "unavailable", "ending"]
+InArchiveState = Literal["found", "unknown"]
+InRedisState = Literal["found", "unknown", "event_not_loaded"]
 NewEventStatus = Literal["ON_SALE", "PAUSED", "CLOSED"]
+NewLimitsMode = Literal["each", "enforce", "observe", "off", "settings"]
 OrphanRule = Literal["off", "warn", "enforce"]
+PaymentProviderName = Literal["simulated", "stripe"]
+PaymentStatus = Literal["open", "processing", "paid", "cancelled"]
 QueueMethod = Literal["fifo", "passthrough", "reject"]
 QueueStatus = Literal["queued", "gathering", "admitted", "open", "sold_out", "closed"]
+RefundStatus = Literal["pending", "failed", "done"]
+ReplayOutcome = Literal["replayed", "stays", "later"]
+RoomStatus = Literal["off", "on", "surge", "draw"]
+RuleMode = Literal["enforce", "observe", "off"]
 SaleOutcome = Literal["CONFIRMED", "CANCELLED", "VOIDED"]
 SeatStatus = Literal["AVAILABLE", "HOLD", "BOOKED", "BLOCKED"]
+StoredOutcome = Literal["sold", "refund", "cancelled"]
+StoredStatus = Literal["HOLD", "CONFIRMING", "COMMITTED", "CONFIRMED", "VOIDED", "CANCELLED", "EXPIRED"]
+ValueSource = Literal["shipped", "settings", "operator", "limits", "profile"]
 WebhookResult = Literal["handled", "duplicate", "ignored"]
+
+
+class AccessBody(TypedDict):
+    """The entries of both lists."""
+
+    entries: list[AccessEntryBody]
+
+
+class AccessEntryBody(TypedDict):
+    """One entry."""
+
+    access: AccessKind
+    at: str
+    by: str
+    reason: str
+    subject: str
+    until: str | None
+
+
+class ActBody(TypedDict):
+    """An act."""
+
+    act: str
+    at: str
+    detail: str
+    result: str | None
+    target: str
+    trace_id: str | None
+    who: str
+
+
+class AdminBookingBody(TypedDict):
+    """A booking."""
+
+    booking_id: str
+    confirmed_at: str | None
+    created_at: str
+    currency: str
+    ended_at: str | None
+    event_id: int
+    hold_expires_at: str | None
+    outcome: StoredOutcome | None
+    paid_at: str | None
+    payment_id: str | None
+    seats: list[AdminSeatBody]
+    status: StoredStatus
+    total_amount: int
+    user_id: str
+
+
+class AdminSeatBody(TypedDict):
+    """A seat with its place and price."""
+
+    label: str | None
+    price: int | None
+    row: str | None
+    seat_id: int
+    section: str | None
+
+
+class ArchiveBody(TypedDict):
+    """How far the archive is behind the booking log."""
+
+    dead_letters: int
+    entries_behind: int | None
+    log_entries: int
+    log_entries_max: int
+    seconds_behind: float
+    silent_partitions: list[int]
+
+
+class AtProviderBody(TypedDict):
+    """A payment at its provider."""
+
+    amount: int | None
+    currency: str | None
+    detail: str | None
+    payment_id: str | None
+    provider: str
+    refund: RefundBody | None
+    refund_pending_amount: int | None
+    refunded_amount: int | None
+    state: AtProviderState
+    status: PaymentStatus | None
+
+
+class AuditBody(TypedDict):
+    """A page of acts."""
+
+    acts: list[ActBody]
+    next_cursor: str | None
 
 
 class AvailabilityBody(TypedDict):
@@ -101,6 +208,27 @@ class BookingBody(TypedDict):
     version: int
 
 
+class BookingDetailsBody(TypedDict):
+    """One booking everywhere."""
+
+    archive: InArchiveBody
+    booking_id: str
+    currency: str
+    differences: list[str]
+    event_id: int
+    event_name: str | None
+    is_agreed: bool
+    is_ledger_cut: bool
+    ledger: list[LedgerBody]
+    provider: AtProviderBody
+    redis: InRedisBody
+    seats: list[ClaimedSeatBody]
+    status: StoredStatus
+    timeline: list[StepBody]
+    total_amount: int
+    user_id: str
+
+
 class BookingListBody(TypedDict):
     """A page of the caller's bookings."""
 
@@ -165,6 +293,18 @@ class Checks(TypedDict):
     tasks: CheckStatus
 
 
+class ClaimedSeatBody(TypedDict):
+    """A seat with the owner of the claim on it."""
+
+    claimed_by: str | None
+    is_own_claim: bool
+    label: str | None
+    price: int | None
+    row: str | None
+    seat_id: int
+    section: str | None
+
+
 class Confirm(TypedDict):
     """How a booking is paid."""
 
@@ -181,6 +321,40 @@ class Counts(TypedDict):
     blocked_seats: NotRequired[int]
     booked_seats: NotRequired[int]
     held_seats: NotRequired[int]
+
+
+class DeadLettersBody(TypedDict):
+    """A page of dead letters."""
+
+    letters: list[LetterBody]
+    next_cursor: str | None
+    total: int
+
+
+class DemandBody(TypedDict):
+    """How often each seat was held and came back."""
+
+    event_id: int
+    held: list[int]
+    max_held: int
+    returned: list[int]
+    seats: int
+    since: str | None
+
+
+class DependencyBody(TypedDict):
+    """A dependency by the last check."""
+
+    detail: str | None
+    response_ms: float
+    status: CheckStatus
+
+
+class DifferenceBody(TypedDict):
+    """A booking that differs."""
+
+    booking_id: str
+    problem: str
 
 
 class Draw(TypedDict):
@@ -213,6 +387,25 @@ class EnableRoom(TypedDict):
     surge_per_second: NotRequired[int | None]
 
 
+class EntryLine(TypedDict):
+    """An entry of the booking log."""
+
+    at: str
+    booking_id: str | None
+    by: str | None
+    currency: str | None
+    detail: str | None
+    hold_expires_at: str | None
+    kind: EntryKind
+    seat_ids: list[int]
+    seat_labels: list[str]
+    section: str | None
+    status: StoredStatus | None
+    total_amount: int | None
+    user_id: str | None
+    version: int | None
+
+
 class EventBody(TypedDict):
     """An event."""
 
@@ -237,6 +430,15 @@ class EventBody(TypedDict):
     status: EventStatus
     total_seats: int
     venue: str
+
+
+class EventBookingsBody(TypedDict):
+    """A page of an event's bookings."""
+
+    as_of: str | None
+    bookings: list[AdminBookingBody]
+    event_id: int
+    next_cursor: str | None
 
 
 class EventChange(TypedDict):
@@ -264,6 +466,45 @@ class EventListBody(TypedDict):
     total: int
 
 
+class EventOverviewBody(TypedDict):
+    """An event with its seats and takings."""
+
+    currency: str
+    holds_open: int | None
+    id: int
+    name: str
+    off_sale_at: str | None
+    on_sale_at: str | None
+    seats: SeatTotalsBody | None
+    sections: list[SectionOverviewBody]
+    starts_at: str | None
+    status: EventStatus
+    takings: TakingsNowBody
+
+
+class EventRoomBody(TypedDict):
+    """The waiting room of an event."""
+
+    event_id: int
+    event_name: str
+    waiting_room: RoomOverviewBody | None
+
+
+class FixedBody(TypedDict):
+    """A booking for which the next step was taken."""
+
+    booking_id: str
+    result: str
+
+
+class FunnelBody(TypedDict):
+    """How far requests and bookings came."""
+
+    asked: int
+    held: int
+    paid: int
+
+
 class HealthBody(TypedDict):
     """The state of the process."""
 
@@ -273,6 +514,18 @@ class HealthBody(TypedDict):
     status: HealthStatus
     uptime_seconds: int
     version: str
+
+
+class HealthOverviewBody(TypedDict):
+    """The state of this process, of its dependencies and of the workers."""
+
+    failing_tasks: list[str]
+    live: CheckStatus
+    mongodb: DependencyBody
+    redis: RedisHealthBody
+    status: HealthStatus
+    tasks: CheckStatus
+    workers: list[WorkerBody]
 
 
 class HitStats(TypedDict):
@@ -293,6 +546,32 @@ class Hold(TypedDict):
     seat_ids: NotRequired[list[int] | None]
     section: NotRequired[str | None]
     together: NotRequired[bool | None]
+
+
+class HourReportBody(TypedDict):
+    """An hour."""
+
+    bookings: int
+    hour: str
+    seats: int
+    takings: int
+
+
+class InArchiveBody(TypedDict):
+    """A booking in the archive."""
+
+    cancel_unsettled_since: str | None
+    generation: int | None
+    outcome: StoredOutcome | None
+    record: RecordBody | None
+    state: InArchiveState
+
+
+class InRedisBody(TypedDict):
+    """A booking in Redis."""
+
+    record: RecordBody | None
+    state: InRedisState
 
 
 class JoinedBody(TypedDict):
@@ -318,10 +597,59 @@ class KeysBreakdown(TypedDict):
     seats: int
 
 
+class LedgerBody(TypedDict):
+    """A line of the ledger."""
+
+    at: str
+    detail: str | None
+    generation: int
+    hold_expires_at: str | None
+    kind: str
+    lease: int
+    log_id: str
+    payment_id: str | None
+    status: str
+    version: int
+
+
 class LeftBody(TypedDict):
     """A place that was given up."""
 
     message: str
+
+
+class LetterBody(TypedDict):
+    """A dead letter."""
+
+    booking_id: str | None
+    entry_id: str
+    event_id: int | None
+    id: str
+    is_readable: bool
+    kind: str | None
+    parked_at: str
+    partition: int
+    reason: str
+
+
+class LimitsBody(TypedDict):
+    """The rules in effect."""
+
+    bots: SourcedWord
+    changed_at: str | None
+    changed_by: str | None
+    effective_within_seconds: NotRequired[int]
+    mode: SourcedWord
+    problem: str | None
+    profile: SourcedWord
+    rules: list[RuleBody]
+
+
+class LimitsChange(TypedDict):
+    """A mode to set: of all rules, or of one."""
+
+    mode: NewLimitsMode
+    rule: NotRequired[str | None]
 
 
 class LiveBody(TypedDict):
@@ -337,6 +665,16 @@ class LiveViewBody(TypedDict):
     is_stale: bool
     missing: int
     seats: int
+
+
+class MoneyBody(TypedDict):
+    """Money in one currency, in its minor unit."""
+
+    charged: int
+    currency: str
+    refund_pending: int
+    refunded: int
+    sold: int
 
 
 class NewBlock(TypedDict):
@@ -381,6 +719,17 @@ class NewSection(TypedDict):
     name: str
     price: int
     rows: NotRequired[list[NewRow] | None]
+
+
+class OverviewBody(TypedDict):
+    """One event and the deployment."""
+
+    archive: ArchiveBody | None
+    as_of: str
+    event: EventOverviewBody | None
+    health: HealthOverviewBody
+    series: SeriesBody | None
+    waiting_room: RoomOverviewBody | None
 
 
 class Problem(TypedDict):
@@ -440,6 +789,158 @@ class Receipt(TypedDict):
     seats: list[str]
 
 
+class ReconcileRequest(TypedDict):
+    """What to reconcile."""
+
+    event_id: NotRequired[int | None]
+    fix: NotRequired[bool | None]
+    wait_seconds: NotRequired[int | None]
+
+
+class ReconciledBody(TypedDict):
+    """The verdict of `reconcile`."""
+
+    differences: list[DifferenceBody]
+    fixed: list[FixedBody]
+    is_clean: bool
+    is_cut: bool
+    payments: int
+    took_ms: int
+    totals: list[MoneyBody]
+
+
+class RecordBody(TypedDict):
+    """A stored booking."""
+
+    confirmed_at: str | None
+    created_at: str | None
+    currency: str
+    ended_at: str | None
+    hold_expires_at: str | None
+    lease: int
+    paid_at: str | None
+    payment_id: str | None
+    status: StoredStatus
+    total_amount: int
+    trace: str | None
+    user_id: str
+    version: int
+
+
+class RedisHealthBody(TypedDict):
+    """Redis by the last check, with its memory."""
+
+    detail: str | None
+    memory_limit_bytes: int | None
+    memory_used_bytes: int | None
+    response_ms: float
+    status: CheckStatus
+
+
+class RefundBody(TypedDict):
+    """A refund in progress."""
+
+    amount: int
+    failures: int
+    reason: str | None
+    since: str
+    state: RefundStatus
+
+
+class RefusedBody(TypedDict):
+    """Requests refused per step, by place."""
+
+    limits: list[int]
+    memory: list[int]
+    redis: list[int]
+    waiting_room: list[int]
+
+
+class ReplayedBody(TypedDict):
+    """What became of a letter."""
+
+    detail: str | None
+    id: str
+    outcome: StoredOutcome | None
+    result: ReplayOutcome
+
+
+class ReportBody(TypedDict):
+    """The report of an event."""
+
+    as_of: str
+    counted_since: str | None
+    currency: str
+    event_id: int
+    funnel: FunnelBody
+    hours: list[HourReportBody]
+    is_cut: bool
+    name: str
+    refused: dict[str, Any]
+    refused_by_place: dict[str, Any]
+    sections: list[SectionReportBody]
+    takings: ReportTakingsBody
+
+
+class ReportTakingsBody(TypedDict):
+    """All sales of an event, in the currency's minor unit."""
+
+    bookings_sold: int
+    cancelled: int
+    seats_sold: int
+    sold: int
+
+
+class RoomOverviewBody(TypedDict):
+    """A waiting room with its settings."""
+
+    admitted: int
+    is_automatic: bool | None
+    max_concurrent_users: int
+    method: QueueMethod | None
+    per_minute: int | None
+    session_duration_seconds: int
+    sessions: int
+    shuffle: bool | None
+    status: RoomStatus
+    waiting: int
+
+
+class RoomsBody(TypedDict):
+    """The waiting rooms in use."""
+
+    is_cut: bool
+    rooms: list[EventRoomBody]
+
+
+class RowBody(TypedDict):
+    """A row of a section."""
+
+    name: str
+    seats: int
+
+
+class RuleBody(TypedDict):
+    """A rule."""
+
+    counts: str
+    limit: LimitBody
+    mode: RuleMode
+    mode_from: ValueSource
+    name: str
+    place: str
+    routes: list[str]
+    scope: str
+    when_redis_is_away: str
+
+
+class SearchBody(TypedDict):
+    """What a text may mean."""
+
+    hits: list[SearchHit]
+    q: str
+
+
 class SeatBody(TypedDict):
     """A seat and its state."""
 
@@ -466,6 +967,16 @@ class SeatMapBody(TypedDict):
     version: int
 
 
+class SeatTotalsBody(TypedDict):
+    """Seats by state."""
+
+    blocked: int
+    free: int
+    held: int
+    sold: int
+    total: int
+
+
 class SectionBody(TypedDict):
     """A section of an event."""
 
@@ -473,6 +984,7 @@ class SectionBody(TypedDict):
     general_admission: bool
     name: str
     price: int
+    rows: list[RowBody]
     total_seats: int
 
 
@@ -489,6 +1001,33 @@ class SectionCounts(TypedDict):
     total_seats: int
 
 
+class SectionOverviewBody(TypedDict):
+    """A section with its seats by state."""
+
+    blocked: int
+    first_seat_id: int
+    free: int
+    held: int
+    name: str
+    price: int
+    sold: int
+    total: int
+
+
+class SectionReportBody(TypedDict):
+    """A section."""
+
+    name: str
+    price: int
+    seats: int
+    seats_sold: int
+    takings: int
+
+
+SeriesBody = TypedDict("SeriesBody", {'cancelled': 'list[int]', 'confirmed': 'list[int]', 'declined': 'list[int]', 'expired': 'list[int]', 'from': 'str', 'held': 'list[int]', 'paid': 'list[int]', 'points': 'int', 'processes': 'int', 'refused': 'RefusedBody', 'refused_by_reason': 'dict[str, Any]', 'seats_confirmed': 'list[int]', 'seats_held': 'list[int]', 'seats_returned': 'list[int]', 'step_seconds': 'int'})
+SourcedWord = TypedDict("SourcedWord", {'from': 'ValueSource', 'value': 'str'})
+
+
 class StatsBody(TypedDict):
     """A waiting room's figures."""
 
@@ -501,7 +1040,23 @@ class StatsBody(TypedDict):
     method: QueueMethod | None
     queue_size: int
     served: int
+    session_duration_seconds: int
     slots_available: int
+
+
+class StepBody(TypedDict):
+    """A step of a booking."""
+
+    after_ms: int
+    at: str
+    step: BookingStep
+
+
+class TakingsNowBody(TypedDict):
+    """The price of seats, in the currency's minor unit."""
+
+    held: int
+    sold: int
 
 
 class TicketBody(TypedDict):
@@ -512,10 +1067,117 @@ class TicketBody(TypedDict):
     ticket: str
 
 
+class VerifiedBody(TypedDict):
+    """The verdict of `verify`."""
+
+    events: list[VerifiedEventBody]
+    is_clean: bool
+    is_cut: bool
+    partitions: list[VerifiedPartitionBody]
+    problems: list[str]
+    took_ms: int
+
+
+class VerifiedEventBody(TypedDict):
+    """An event."""
+
+    blocked: int
+    bookings_in_archive: int
+    bookings_in_redis: int
+    capacity: int
+    event_id: int
+    free: int
+    held: int
+    is_loaded: bool
+    name: str
+    problems: list[str]
+    sold: int
+    undecided: int
+
+
+class VerifiedPartitionBody(TypedDict):
+    """A partition's booking log."""
+
+    entries: int
+    parked: int
+    partition: int
+    position: str
+    problems: list[str]
+    watermark: str
+
+
+class VerifyRequest(TypedDict):
+    """What to verify."""
+
+    event_id: NotRequired[int | None]
+    wait_seconds: NotRequired[int | None]
+
+
 class WebhookBody(TypedDict):
     """The result of a webhook."""
 
     result: WebhookResult
+
+
+class WhoAmIBody(TypedDict):
+    """The caller, and what kind of server this is."""
+
+    is_development: bool
+    is_open: bool
+    is_payment_simulated: bool
+    name: str
+    now: str
+    payment_provider: PaymentProviderName
+    version: str
+
+
+class WorkerBody(TypedDict):
+    """A worker."""
+
+    last_read_seconds: float
+    name: str
+    pending: int
+
+
+LimitBody = dict[str, Any]
+
+
+class LogLineStarted(TypedDict):
+    """The first line: entries from now on follow."""
+
+    at: str
+    event_id: int
+    type: Literal["started"]
+
+
+class LogLineSkipped(TypedDict):
+    """Entries were left out: this client read too slowly."""
+
+    at: str
+    entries: int
+    type: Literal["skipped"]
+
+
+class LogLineGap(TypedDict):
+    """Entries may be missing: the log's chain broke. Read the event again."""
+
+    at: str
+    type: Literal["gap"]
+
+
+class LogLineHeartbeat(TypedDict):
+    """Nothing happened for a while."""
+
+    at: str
+    type: Literal["heartbeat"]
+
+
+LogLine = Union[
+    LogLineStarted,
+    LogLineSkipped,
+    LogLineGap,
+    LogLineHeartbeat,
+]
 
 
 ProblemSeats = Union[list[ProblemSeat], list[int]]
@@ -588,6 +1250,18 @@ class PushMessageBookingExpired(TypedDict):
     seat_ids: list[int]
     timestamp: str
     type: Literal["booking_expired"]
+
+
+class PushMessageEventStatus(TypedDict):
+    """The sale was paused, continued or closed, or its times changed. The passing of its times is not announced, and after a gap the event has to be read."""
+
+    event_id: int
+    off_sale_at: str | None
+    on_sale_at: str | None
+    resume: str
+    status: EventStatus
+    timestamp: str
+    type: Literal["event_status"]
 
 
 class PushMessageRegistrationConfirmed(TypedDict):
@@ -673,6 +1347,7 @@ PushMessage = Union[
     PushMessageSeatUpdate,
     PushMessageGap,
     PushMessageBookingExpired,
+    PushMessageEventStatus,
     PushMessageRegistrationConfirmed,
     PushMessagePosition,
     PushMessageGathering,
@@ -682,4 +1357,25 @@ PushMessage = Union[
     PushMessageWaitingRoomOff,
     PushMessagePong,
     PushMessageError,
+]
+
+
+class SearchHitBooking(TypedDict):
+    """A booking."""
+
+    booking: AdminBookingBody
+    type: Literal["booking"]
+
+
+class SearchHitUser(TypedDict):
+    """A user with bookings."""
+
+    bookings: int
+    type: Literal["user"]
+    user_id: str
+
+
+SearchHit = Union[
+    SearchHitBooking,
+    SearchHitUser,
 ]
