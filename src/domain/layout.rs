@@ -303,6 +303,26 @@ mod tests {
     }
 
     #[test]
+    fn seats_are_found_by_their_labels() {
+        let layout = Layout::new(vec![
+            reserved("Stalls", 5000, &[("A", 3), ("B-1", 2)]),
+            reserved("Circle", 3000, &[("A", 2)]),
+            general("Floor", 2000, 4),
+        ])
+        .unwrap();
+        let found = |label: &str| -> Vec<u32> {
+            layout.find_label(label).iter().map(|seat| seat.0).collect()
+        };
+        assert_eq!(found("a-2"), [2, 7]);
+        assert_eq!(found(" Circle A-2 "), [7]);
+        assert_eq!(found("B-1-2"), [5]);
+        assert_eq!(found("floor-4"), [11]);
+        for none in ["", "A", "A-0", "A-4", "Floor Floor-1", "Circle B-1-1", "A-x", "-1"] {
+            assert_eq!(found(none), [0; 0], "{none}");
+        }
+    }
+
+    #[test]
     fn seats_are_numbered_in_layout_order() {
         let layout = Layout::new(vec![
             reserved("Stalls", 5000, &[("A", 3), ("B", 2)]),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use holdfast::domain::Partition;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -9,6 +10,7 @@ use super::{event, keyed, ops, read};
 use crate::support::api::{Api, Place, small_event};
 use crate::support::eventually;
 use crate::support::http::Reply;
+use crate::support::servers::{Flavor, available, shared_redis};
 
 async fn change(api: &Api, body: Value) -> Reply {
     ops(api.ask(Method::PATCH, "/api/v1/admin/limits").json(body)).await
@@ -88,6 +90,34 @@ async fn lists_start_empty_and_are_paged() {
     for query in ["audit?cursor=x", "audit?page_size=0", "dead-letters?cursor=x"] {
         let reply = ops(api.get(&format!("/api/v1/admin/{query}"))).await;
         reply.problem(400, "invalid_parameter");
+    }
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letter_is_listed_and_stays_if_it_cannot_be_read() {
+    let place = Place::shared();
+    let api = keyed(&place).await;
+    let (engine, _) = place.services().await;
+    let key = engine.keys().dead_letters(Partition(3));
+    let flavor = if available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
+    let words = ["XADD", &key, "*", "entry_id", "17-0", "reason", "torn", "entry.entry", "garbage"];
+    let parked = shared_redis(flavor).command_value(&words);
+    let letters = read(&api, "dead-letters").await;
+    let letter = &letters["letters"][0];
+    let facts = ["partition", "entry_id", "reason", "kind", "is_readable"];
+    assert_eq!(
+        facts.map(|name| letter[name].clone()),
+        [json!(3), json!("17-0"), json!("torn"), Value::Null, json!(false)],
+        "{parked:?}"
+    );
+    assert_eq!(letters["total"], 1);
+    let id = letter["id"].as_str().unwrap();
+    for id in [id.to_owned(), id.replace(':', "%3A")] {
+        let replay = api.post(&format!("/api/v1/admin/dead-letters/{id}/replay")).json(json!({}));
+        let result = ops(replay).await.json(200);
+        assert_eq!((&result["id"], &result["result"]), (&letter["id"], &json!("stays")));
+        assert!(result["detail"].is_string(), "{result}");
     }
     api.stop().await;
 }
