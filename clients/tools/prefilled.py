@@ -16,7 +16,7 @@ from typing import Any
 from tools import DOCUMENT
 
 API = os.environ["API_URL"]
-# The answer that shows the route works: there is no draw, no signature and no token, and this is no socket.
+# The answer that shows the route works: there is no draw, signature, token or dead letter, and this is no socket.
 EXPECTED = {
     "get_draw": 404,
     "open_socket": 426,
@@ -24,11 +24,12 @@ EXPECTED = {
     "redirect_to_docs": 308,
     "get_queue_status": 400,
     "leave_waiting_room": 400,
+    "replay_dead_letter": 404,
 }
 # In an order in which each finds what it needs; the rest follows.
 ORDER = ["create_event", "hold_seats", "extend_booking", "confirm_booking", "pay_booking", "enable_waiting_room",
          "join_waiting_room", "disable_waiting_room"]
-ENDLESS = "text/event-stream"
+ENDLESS = {"text/event-stream", "application/x-ndjson"}
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -50,7 +51,7 @@ def send(method: str, path: str, headers: dict[str, str], body: Any) -> tuple[in
     request = urllib.request.Request(API + path, data, headers, method=method)
     try:
         with OPENER.open(request, timeout=30) as response:
-            if response.headers["content-type"] == ENDLESS:
+            if response.headers["content-type"] in ENDLESS:
                 return response.status, None
             text = response.read()
             return response.status, json.loads(text) if text[:1] == b"{" else None

@@ -124,7 +124,7 @@ routes! {
     cache_stats::stats: takes_any_query;
     cache_stats::stats_alias: takes_any_query;
     pages::metrics: takes_any_query;
-    pages::openapi: takes_any_query;
+    pages::openapi: takes_any_query is_compressed;
     docs::docs: takes_any_query;
     docs::docs_file: takes_any_query takes_rest_of_path;
     web::index: takes_any_query;

@@ -92,7 +92,8 @@ impl Report {
     fn summary(&self) -> String {
         let events = self.events.len();
         let entries: u64 = self.partitions.iter().map(|partition| partition.entries).sum();
-        let compared = format!("{events} events, {entries} log entries");
+        let plural = if events == 1 { "" } else { "s" };
+        let compared = format!("{events} event{plural}, {entries} log entries");
         match self.problem_count() {
             0 => format!("Clean: {compared}, no problem."),
             problems => format!("NOT CLEAN: {compared}, {problems} problems, listed above."),
