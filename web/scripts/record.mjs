@@ -8,6 +8,7 @@ import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { choose, findChromium } from '../tests/browser.mjs';
+import { servePages } from '../tests/server.mjs';
 import { chromium } from 'playwright-core';
 
 const BUYERS = 450;
@@ -29,6 +30,7 @@ const state = process.argv[2];
 const api = process.env.API_URL;
 if (!state || !api) throw new Error('Run this by deploy/run.py --exec, with its state folder: see the head of this file');
 const images = resolve('../docs/images');
+const pages = await servePages({ url: api });
 
 /** Starts the crowd; returns its event once it is known. */
 async function startSale() {
@@ -53,7 +55,7 @@ async function open(browser, path, colorScheme) {
   const context = await browser.newContext({ viewport: SIZE, colorScheme, locale: 'en-GB' });
   await context.addInitScript(() => localStorage.setItem('holdfast.user', 'ann'));
   const page = await context.newPage();
-  await page.goto(api + path);
+  await page.goto(pages.url + path);
   return page;
 }
 
@@ -129,5 +131,6 @@ try {
   await encode(folder, await film(browser, folder));
 } finally {
   await browser.close();
+  await pages.stop();
   await rm(folder, { recursive: true });
 }
