@@ -36,7 +36,7 @@ TESTS = RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace
 LONG_TEST = $(CARGO) test --workspace --test main -- --nocapture
 
 .DEFAULT_GOAL := help
-.PHONY: advisories help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker instructions torture-pay torture-queue fmt lint deny mutants openapi openapi-lint contract clients guide ci clean
+.PHONY: advisories help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker instructions torture-pay torture-queue fmt lint deny mutants openapi openapi-lint contract pages clients guide ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -219,6 +219,11 @@ contract: openapi-lint ## Check that the server does what clients/openapi.json s
 		DEMO_ADMIN_KEY=contract CONTRACT_ADMIN_KEY=contract \
 		HOLDFAST_PAYMENT_WEBHOOK_SECRET=the-contract-tests-webhook-secret \
 		$(WITH_SERVER) --state .holdfast/contract --exec $(PYTHON) clients/tools/contract.py
+
+pages: ## Test the pages in Chromium (web/tests); pictures of them are left in web/tests/artefacts
+	@cd web && npm ci --no-audit --no-fund && npm run check
+	@rm -rf .holdfast/web-tests
+	@$(WITH_SERVER) --state .holdfast/web-tests --exec sh -c 'cd web && npm test'
 
 clients: ## Build and test the client libraries, and run their READMEs in empty projects
 	@rm -rf .holdfast/clients-server

@@ -24,7 +24,8 @@ const DONE_IN_PART: &str = "ok, with problems";
 /// List the acts of admins and operators, newest first
 ///
 /// Over HTTP (by the name of the admin key) and with this tool (`ctl:user@host`): every change, and
-/// every read for which the key is needed. Each act is recorded before it is carried out; its result
+/// every read for which the key is needed, but for those that the console asks again every few seconds
+/// and that show nobody's bookings. Each act is recorded before it is carried out; its result
 /// afterwards. An act without a result is in progress, or its process ended before recording it.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
