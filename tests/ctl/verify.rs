@@ -41,7 +41,7 @@ on_one_redis!(sale_without_faults_is_clean, async |flavor| {
     assert_eq!(log["position"], log["watermark"]);
 
     let table = shop.ctl("verify").await;
-    assert!(table.code == 0 && table.stdout.contains("Clean: 1 events"), "{table:?}");
+    assert!(table.code == 0 && table.stdout.contains("Clean: 1 event"), "{table:?}");
     let one = shop.ctl(&format!("verify --json --event {event}")).await.json(0);
     assert_eq!((one["partitions"].as_array().unwrap().len(), counts(&one)), (1, counts(&report)));
 });

@@ -157,7 +157,7 @@ async fn run_says_where_all_is_and_a_demo_ends_with_a_clean_verdict() {
     let output = folder.demo(&["--buyers", "40"]).output().unwrap();
     let shown = text(&output);
     assert!(output.status.success(), "{shown}");
-    for part in ["/events/3\n", "/console\n", "Buyers      40: ", "Clean: 1 events"] {
+    for part in ["/events/3\n", "/console\n", "Buyers      40: ", "Clean: 1 event"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     assert!(shown.contains("sent to the waiting room"), "{shown}");
