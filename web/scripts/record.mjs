@@ -68,6 +68,8 @@ async function buy(page) {
     await page.click('#hold');
     await page.waitForSelector('.countdown');
     await page.evaluate(() => document.activeElement?.blur());
+    // The keys have brought the seats close by: back to the whole house.
+    await page.keyboard.press('0');
     await page.waitForTimeout(PAYS_AFTER_MS);
     await page.click('#pay');
     await page.click('dialog button[type=submit]');
