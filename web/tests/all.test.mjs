@@ -7,6 +7,7 @@ import { consoleTests } from './console.mjs';
 import { lookTests } from './looks.mjs';
 import { measureTests } from './measure.mjs';
 import { Api, servePages } from './server.mjs';
+import { signedTests } from './signed.mjs';
 
 const SUITE_MS_MAX = 600_000;
 const chromium = findChromium();
@@ -38,6 +39,7 @@ describe('pages', { timeout: SUITE_MS_MAX, skip }, () => {
   });
 
   buyerTests(all);
+  signedTests(all);
   consoleTests(all);
   lookTests(all);
   measureTests(all);

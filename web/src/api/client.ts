@@ -37,6 +37,8 @@ export const buyer = {
       body: { payment_method: method, amount },
       headers: { ...userHeaders(), 'Idempotency-Key': key },
     }),
+  socketTicket: (event: number) =>
+    send<{ ticket: string }>(`${API}/events/${event}/socket-ticket`, { method: 'POST', headers: userHeaders(), timeoutMs: 5000 }),
   extend: (id: string) => act(id, 'extend'),
   cancel: (id: string) => act(id, 'cancel'),
 };

@@ -1,5 +1,5 @@
 import { signal } from '@preact/signals';
-import { pub } from '../api/client';
+import { buyer, pub } from '../api/client';
 import { Problem, send } from '../api/http';
 import { token as bearer, user } from '../api/identity';
 import type { House } from './house';
@@ -56,6 +56,9 @@ export class Feed {
   private version = 0;
   private failures = 0;
   private namesUser = bearer === null;
+  private ticket: string | undefined;
+  /** Counts connections that were begun: a ticket that comes after the next one is not used. */
+  private attempts = 0;
   private admission: string | undefined;
   private socket: WebSocket | undefined;
   private stream: EventSource | undefined;
@@ -110,6 +113,7 @@ export class Feed {
   private drop(): void {
     clearTimeout(this.timer);
     clearInterval(this.heartbeat);
+    this.attempts++;
     const { socket, stream } = this;
     this.socket = this.stream = undefined;
     socket?.close();
@@ -119,15 +123,34 @@ export class Feed {
   private connect(): void {
     if (this.stopped) return;
     this.drop();
+    if (this.transport.value === 'poll') void this.poll();
+    else if (bearer) void this.connectWithTicket();
+    else this.connectPush();
+  }
+
+  /** Sockets and streams cannot send the buyer's token: a ticket, good for one of them, says whose they are. */
+  private async connectWithTicket(): Promise<void> {
+    const attempt = this.attempts;
+    try {
+      this.ticket = (await buyer.socketTicket(this.event)).body.ticket;
+    } catch (error) {
+      // The seats can be followed without one; bookings are read when they end.
+      console.warn('No ticket for live updates', error);
+    }
+    if (attempt === this.attempts && !this.stopped) this.connectPush();
+  }
+
+  private connectPush(): void {
     if (this.transport.value === 'socket') this.connectSocket();
-    else if (this.transport.value === 'stream') this.connectStream();
-    else void this.poll();
+    else this.connectStream();
   }
 
   private query(): URLSearchParams {
     const query = new URLSearchParams();
     if (this.resume) query.set('since', this.resume);
     if (this.namesUser) query.set('user_id', user.value);
+    if (this.ticket) query.set('ticket', this.ticket);
+    this.ticket = undefined;
     return query;
   }
 
