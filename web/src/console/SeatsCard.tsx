@@ -21,7 +21,7 @@ export function SeatsCard({ booking }: { booking: BookingDetail }): JSX.Element 
   }, [booking.booking_id]);
   const own = booking.seats.filter((seat) => seat.is_own_claim).length;
   const isSold = booking.status === 'CONFIRMED' || booking.status === 'COMMITTED';
-  const claims = !isSold && own === 0 ? '' : own === booking.seats.length ? `${own} claims, all its own` : `${own} of ${booking.seats.length} claims its own`;
+  const claims = !isSold && own === 0 ? '' : own === booking.seats.length ? (own === 1 ? '1 claim, its own' : `${own} claims, all its own`) : `${own} of ${booking.seats.length} claims its own`;
   return (
     <section class="card seats-card">
       <div class="row head"><h2 class="grow">Seats</h2><span class={isSold && own < booking.seats.length ? 'badge bad' : 't3'}>{claims || booking.seats.length}</span></div>
