@@ -12,8 +12,10 @@ use crate::domain::{Entry, EventId, Kind, SeatId};
 const EVENTS_MAX: usize = 10_000;
 /// Seats whose demand is counted, of all events together: four bytes each.
 const SEATS_MAX: usize = 4_000_000;
-/// Steps kept of an event: those of a series, and some that are not written yet.
+/// Steps kept of an event, at most: while nothing can be written, those of a series, and some more.
 const STEPS_KEPT: usize = STEPS + 24;
+/// Steps kept although they are written: their entries may come late.
+const STEPS_LATE: i64 = 24;
 
 /// The changes of one step.
 pub type ChangeCounts = [u64; CHANGES];
@@ -67,7 +69,7 @@ impl Activity {
         }
         let mut counted = self.counted();
         if counted.events.len() >= EVENTS_MAX && !counted.events.contains_key(&event) {
-            counted.drop_quietest(event);
+            counted.drop_quietest();
         }
         let step = counted.events.entry(event).or_default().step(step_of(entry.time_ms));
         if let Some(step) = step {
@@ -86,7 +88,10 @@ impl Activity {
             let steps: Vec<_> = steps.map(|step| (*event, step.number, step.counts)).collect();
             (!steps.is_empty()).then_some(steps)
         });
-        unwritten.take(max).flatten().collect()
+        let mut unwritten: Vec<_> = unwritten.collect();
+        // Those that wait longest first.
+        unwritten.sort_by_key(|steps| steps[0].1);
+        unwritten.into_iter().take(max).flatten().collect()
     }
 
     /// Notes that these counts of a step are written.
@@ -96,6 +101,9 @@ impl Activity {
         if let Some(step) = activity.steps.iter_mut().find(|one| one.number == step) {
             step.written = *counts;
         }
+        // Entries come late by seconds: older steps change no more, and Redis has them.
+        let newest = activity.steps.back().map_or(0, |step| step.number);
+        activity.steps.retain(|one| one.counts != one.written || one.number + STEPS_LATE > newest);
     }
 
     /// How often the seats of an event were held and came back.
@@ -122,7 +130,7 @@ impl Counted {
         let known = self.events.get(&event).map_or(0, |one| one.demand.held.len());
         let more = last.saturating_sub(known);
         while self.seats + more > SEATS_MAX {
-            if !self.drop_quietest(event) {
+            if !self.drop_demand(event) {
                 return;
             }
         }
@@ -134,20 +142,40 @@ impl Counted {
         demand.note(&transition.seats, is_held);
     }
 
-    /// Drops the event that was quiet longest, `kept` excluded; false if there is no other.
-    fn drop_quietest(&mut self, kept: EventId) -> bool {
-        let last_step = |activity: &EventActivity| activity.steps.back().map_or(0, |s| s.number);
-        let others = self.events.iter().filter(|(event, _)| **event != kept);
-        let quietest = others.min_by_key(|(_, activity)| last_step(activity)).map(|one| *one.0);
-        let Some(dropped) = quietest.and_then(|event| self.events.remove(&event)) else {
+    /// Drops the event that was quiet longest and has nothing unwritten, if there is one; else the one
+    /// that was quiet longest.
+    fn drop_quietest(&mut self) {
+        let order = |activity: &EventActivity| (activity.has_unwritten(), activity.last_step());
+        let quietest = self.events.iter().min_by_key(|(_, activity)| order(activity));
+        let quietest = quietest.map(|(event, _)| *event);
+        if let Some(dropped) = quietest.and_then(|event| self.events.remove(&event)) {
+            self.seats -= dropped.demand.held.len();
+        }
+    }
+
+    /// Drops the demand of the event that was quiet longest, `kept` excluded; false if no other has one.
+    fn drop_demand(&mut self, kept: EventId) -> bool {
+        let others = self.events.iter_mut().filter(|(event, _)| **event != kept);
+        let others = others.map(|(_, activity)| activity);
+        let counted = others.filter(|activity| !activity.demand.held.is_empty());
+        let Some(quietest) = counted.min_by_key(|activity| activity.last_step()) else {
             return false;
         };
-        self.seats -= dropped.demand.held.len();
+        self.seats -= quietest.demand.held.len();
+        quietest.demand = SeatDemand::default();
         true
     }
 }
 
 impl EventActivity {
+    fn last_step(&self) -> i64 {
+        self.steps.back().map_or(0, |step| step.number)
+    }
+
+    fn has_unwritten(&self) -> bool {
+        self.steps.iter().any(|step| step.counts != step.written)
+    }
+
     /// A step, added if it is not there; `None` if it is older than all that are kept.
     fn step(&mut self, number: i64) -> Option<&mut Step> {
         // Nearly always the last one.
@@ -207,6 +235,40 @@ mod tests {
         assert_eq!(activity.steps.len(), STEPS_KEPT);
         assert_eq!(activity.steps.back().unwrap().number, 999);
         assert!(activity.step(2).is_none());
+    }
+
+    #[test]
+    fn written_steps_are_kept_while_entries_may_come_late() {
+        let activity = Activity::default();
+        let event = EventId(1);
+        let steps = |activity: &Activity| activity.counted().events[&event].steps.len();
+        for number in 0..100 {
+            let mut counted = activity.counted();
+            let step = counted.events.entry(event).or_default().step(number);
+            step.unwrap().counts[Change::Held as usize] = 1;
+        }
+        let unwritten = activity.unwritten(1);
+        assert_eq!((unwritten.len(), unwritten[0].1, steps(&activity)), (100, 0, 100));
+        for (event, step, counts) in unwritten {
+            activity.note_written(event, step, &counts);
+        }
+        assert_eq!((steps(&activity), activity.unwritten(1).len()), (STEPS_LATE as usize, 0));
+    }
+
+    #[test]
+    fn demand_is_dropped_before_counts_are() {
+        let mut counted = Counted::default();
+        for id in [1, 2] {
+            let activity = counted.events.entry(EventId(id)).or_default();
+            activity.step(i64::from(id)).unwrap().counts[Change::Held as usize] = 1;
+            activity.demand.note(&[SeatId(4)], true);
+            counted.seats += 4;
+        }
+        assert!(counted.drop_demand(EventId(2)));
+        assert!(!counted.drop_demand(EventId(2)), "only the kept one has any left");
+        assert_eq!((counted.seats, counted.events.len()), (4, 2));
+        counted.drop_quietest();
+        assert!(counted.events.contains_key(&EventId(2)) && counted.events.len() == 1);
     }
 
     #[test]

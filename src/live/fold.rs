@@ -48,6 +48,8 @@ pub(super) struct Fold {
     /// The number of seats that live bookings name, and of seats held by a booking.
     named: u64,
     held: u64,
+    /// The number of live bookings that are not sold.
+    open_holds: u64,
 }
 
 impl Fold {
@@ -101,7 +103,7 @@ impl Fold {
 
     /// The number of bookings that hold seats and are not sold.
     pub fn open_holds(&self) -> u64 {
-        self.live.values().filter(|booking| booking.state == SeatState::Hold).count() as u64
+        self.open_holds
     }
 
     /// The earliest deadline of a hold, Unix ms.
@@ -117,6 +119,7 @@ impl Fold {
         };
         if let Some(before) = before {
             self.named -= u64::from(before.seats);
+            self.open_holds -= u64::from(before.state == SeatState::Hold);
             self.deadlines.remove(&(before.deadline_ms, booking));
             if let Some(seats) = self.users.get_mut(&before.user) {
                 *seats = seats.saturating_sub(before.seats);
@@ -127,6 +130,7 @@ impl Fold {
         }
         if let Some(live) = to {
             self.named += u64::from(live.seats);
+            self.open_holds += u64::from(live.state == SeatState::Hold);
             *self.users.entry(live.user).or_default() += live.seats;
             if live.deadline_ms > 0 {
                 self.deadlines.insert((live.deadline_ms, booking));

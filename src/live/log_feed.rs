@@ -71,6 +71,8 @@ impl LogFeed {
     /// Starts to watch an event's log.
     pub fn watch(&self, event: EventId) -> LogWatch {
         let mut events = self.events();
+        // Events that nobody watches any more, and that had no entry since.
+        events.retain(|of, sender| *of == event || sender.receiver_count() > 0);
         let sender = events.entry(event).or_insert_with(|| broadcast::channel(ENTRIES_KEPT).0);
         let items = sender.subscribe();
         self.inner.watched.store(events.len(), Ordering::Relaxed);

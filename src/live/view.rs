@@ -35,6 +35,8 @@ pub struct View {
     status: AtomicU8,
     on_sale_at_ms: AtomicI64,
     off_sale_at_ms: AtomicI64,
+    /// The version of the last change of the sale's state; 0: not since the view was built.
+    status_version: AtomicU64,
     next_deadline_ms: AtomicI64,
     available: AtomicU32,
     has_displaced: AtomicBool,
@@ -113,6 +115,7 @@ impl View {
             status: AtomicU8::new(init.status as u8),
             on_sale_at_ms: AtomicI64::new(init.on_sale_at_ms),
             off_sale_at_ms: AtomicI64::new(init.off_sale_at_ms),
+            status_version: AtomicU64::new(0),
             next_deadline_ms: AtomicI64::new(fold.next_deadline_ms().unwrap_or(NEVER)),
             available: AtomicU32::new(inventory.totals().available),
             has_displaced: AtomicBool::new(fold.has_displaced()),
@@ -180,6 +183,12 @@ impl View {
             _ => EventStatus::Closed,
         };
         (status, self.on_sale_at_ms.load(Ordering::Relaxed))
+    }
+
+    /// The version in which the sale's state changed last; 0 if it has not since the view was built. Who has
+    /// an older version of this view does not know the state.
+    pub fn status_version(&self) -> u64 {
+        self.status_version.load(Ordering::Relaxed)
     }
 
     /// When the sale ends, Unix ms; `None`: never.
@@ -278,6 +287,7 @@ impl View {
         fence(Ordering::Release);
         if entry.kind == Kind::Event {
             self.set_status(&entry.detail);
+            self.status_version.store(version, Ordering::Relaxed);
         }
         let effect = writer.fold.apply(entry, hashes);
         // Before the seats: a reader that sees a seat taken by another booking sees this, too.

@@ -202,7 +202,9 @@ impl EventChannel {
         let version = ViewVersion { generation: view.generation(), version: view.version() };
         let update = Update::new(version, Vec::new(), self.metrics.tick.clone());
         let sale = SaleState::of(&view);
-        Tick { view, epoch, since: version.version, update, sale, sale_version: 0 }
+        // Who resumes from an earlier version of this view has not heard of it.
+        let sale_version = view.status_version();
+        Tick { view, epoch, since: version.version, update, sale, sale_version }
     }
 
     /// What to send to a subscriber at this cursor.

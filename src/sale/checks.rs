@@ -1,5 +1,5 @@
 //! The checks that operators start: `verify` and `reconcile`. A process runs one at a time. `verify`, which
-//! only reads, ends with the request; `reconcile` runs to its end even if the one who asked has left.
+//! only reads, ends with the request; `reconcile` runs to its end even if the client disconnects, and logs its result.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -51,7 +51,20 @@ impl Sale {
         let check = tokio::spawn(async move {
             let _permit = permit;
             let check = Box::pin(payments.check(options, |_| {}));
-            if options.mend { check.await } else { bounded(check).await }
+            if !options.mend {
+                return bounded(check).await;
+            }
+            let result = check.await;
+            // The client may have left.
+            match &result {
+                Ok(report) => tracing::info!(
+                    fixed = report.mended.len(),
+                    differences = report.differences.len(),
+                    "payments reconciled"
+                ),
+                Err(error) => tracing::warn!(%error, "reconciling payments ended early"),
+            }
+            result
         });
         check.await.map_err(|error| SaleError::Internal(format!("reconcile: {error}")))?
     }

@@ -29,10 +29,10 @@ pub struct Deployment {
     pub log_entries_max: u64,
 }
 
-/// The last state, with the time of its read.
+/// The last state, with the time of its read; no state if Redis did not answer.
 #[derive(Default)]
 pub(super) struct DeploymentReads {
-    last: Mutex<Option<(Instant, Arc<Deployment>)>>,
+    last: Mutex<Option<(Instant, Option<Arc<Deployment>>)>>,
 }
 
 impl Sale {
@@ -45,12 +45,16 @@ impl Sale {
         if let Some((at, known)) = &*last
             && at.elapsed() < FRESH_FOR
         {
-            return Ok(known.clone());
+            return known.clone().ok_or_else(|| SaleError::Unavailable {
+                dependency: "redis",
+                reason: "it did not answer a moment ago".to_owned(),
+                unknown: false,
+            });
         }
         let log_entries_max = self.inner.settings.log_entries_max;
-        let read = Arc::new(Deployment::read(&self.inner.engine, log_entries_max).await?);
-        *last = Some((Instant::now(), read.clone()));
-        Ok(read)
+        let read = Deployment::read(&self.inner.engine, log_entries_max).await.map(Arc::new);
+        *last = Some((Instant::now(), read.as_ref().ok().cloned()));
+        read
     }
 }
 

@@ -118,7 +118,10 @@ impl Sale {
         if !matches!(result, Ok(_) | Err(SaleError::Unavailable { unknown: true, .. })) {
             grant.refused();
         }
-        if let Err(error) = &result {
+        // An outage refuses nobody.
+        if let Err(error) = &result
+            && !matches!(error, SaleError::Unavailable { .. } | SaleError::Internal(_))
+        {
             self.inner.live.note_refusal(Some(id), refusal_of(error));
         }
         result

@@ -55,13 +55,13 @@ impl EventOverview {
         }))
     }
 
-    /// The price of sold and of held seats, minor units.
-    pub fn takings(&self) -> (i64, i64) {
+    /// The price of sold and of held seats, minor units; `None` if Redis does not have the event.
+    pub fn takings(&self) -> Option<(i64, i64)> {
         let prices = self.event.layout.sections().iter().map(|section| section.price);
-        let counts = self.sections.iter().flatten().map(|one| one.counts);
-        prices.zip(counts).fold((0, 0), |(sold, held), (price, counts)| {
+        let counts = self.sections.as_ref()?.iter().map(|one| one.counts);
+        Some(prices.zip(counts).fold((0, 0), |(sold, held), (price, counts)| {
             (sold + price * i64::from(counts.booked), held + price * i64::from(counts.hold))
-        })
+        }))
     }
 }
 

@@ -39,6 +39,18 @@ fn each_user_may_run_every_command_of_the_scripts() {
     }
 }
 
+/// The console verifies, reconciles and replays by the same use cases.
+#[test]
+fn api_may_do_what_the_operators_tool_does() {
+    let (api, tool) = (line("api"), line("ctl"));
+    let allowed: Vec<&str> = api.split_whitespace().collect();
+    // The tool alone asks a server for its role.
+    let commands = tool.split_whitespace().filter(|word| word.starts_with('+') && *word != "+role");
+    for command in commands {
+        assert!(allowed.contains(&command), "api.acl lacks {command}");
+    }
+}
+
 #[test]
 fn no_user_may_harm_the_server_or_see_other_keys() {
     for user in USERS {

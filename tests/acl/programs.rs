@@ -180,6 +180,11 @@ async fn core(flavor: Flavor) {
     guarded.tool(&["reconcile"]).await.ended(0);
     guarded.tool(&["event", "close", &id]).await.ended(0);
     eventually("verify is clean", DONE, async || guarded.tool(&["verify"]).await.code == 0).await;
+    // The console's checks, by the API's own user.
+    for check in ["verify", "reconcile"] {
+        let reply = api.post(&format!("/api/v1/admin/checks/{check}")).json(json!({})).send().await;
+        assert_eq!(reply.status, 200, "{check}: {}", reply.text());
+    }
     assert_eq!(guarded.denials(), "*0", "redis denied something: ACL LOG");
     for line in api.process().log_lines().into_iter().chain(worker.log_lines()) {
         let text = line.to_string();

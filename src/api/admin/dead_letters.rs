@@ -28,6 +28,8 @@ pub struct DeadLettersBody {
     total: u64,
     /// Newest first.
     letters: Vec<LetterBody>,
+    /// Partitions whose Redis node does not answer: their letters are missing here.
+    silent_partitions: Vec<u16>,
     /// Send it as `cursor` for older ones; null if there are none.
     #[schema(required = true)]
     next_cursor: Option<String>,
@@ -100,6 +102,7 @@ pub async fn list(context: RequestContext, _: Payload) -> HandlerResult {
     let last = page.letters.last().filter(|_| page.has_more);
     let body = DeadLettersBody {
         total: page.total,
+        silent_partitions: page.silent_partitions,
         next_cursor: last
             .map(|(partition, _, last)| LetterId::new(*partition, last.id).to_string()),
         letters: page.letters.iter().map(|(of, _, letter)| LetterBody::new(*of, letter)).collect(),
@@ -119,7 +122,9 @@ pub async fn list(context: RequestContext, _: Payload) -> HandlerResult {
 pub async fn replay(context: RequestContext, _: Payload) -> HandlerResult {
     let admin = context.gates().pass_admin(&context.head).await?;
     let text = context.http.match_info().get("letter_id").unwrap_or_default();
-    let id: LetterId = text.parse().map_err(|_| {
+    // With its partition: several may have a letter at one position.
+    let id = text.parse::<LetterId>().ok().filter(|id| id.parts().is_some());
+    let id = id.ok_or_else(|| {
         Problem::parameter("letter_id", "must be the `id` of a letter, such as 3:1795243836470-0")
     })?;
     let action = AdminAction {

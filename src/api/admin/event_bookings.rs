@@ -63,7 +63,11 @@ pub async fn list(context: RequestContext, _: Payload) -> HandlerResult {
     })?;
     let size = query.page_size(PAGE_SIZE_MAX)?.unwrap_or(PAGE_SIZE_DEFAULT);
     let target = format!("event {event}");
-    let action = AdminAction { verb: "bookings_list", target, detail: String::new() };
+    let of = |name, value: Option<String>| value.map(|value| format!("{name} {value}"));
+    let user = of("user", filter.user.as_ref().map(ToString::to_string));
+    let status = of("status", filter.status.map(|status| status.as_str().to_owned()));
+    let detail = user.into_iter().chain(status).collect::<Vec<_>>().join(", ");
+    let action = AdminAction { verb: "bookings_list", target, detail };
     let listed = async {
         let page = context.state.sale.event_bookings(&filter, before, size).await?;
         let (bookings, has_more, as_of_ms) = page;

@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::web::Payload;
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -12,6 +12,7 @@ use crate::api::state::RequestContext;
 use crate::domain::EventId;
 use crate::http::HandlerResult;
 use crate::http::reply::json;
+use crate::sale::SaleError;
 
 /// Rooms of one answer.
 const ROOMS_MAX: u32 = 200;
@@ -54,15 +55,18 @@ pub async fn list(context: RequestContext, _: Payload) -> HandlerResult {
     let is_cut = events.len() > ROOMS_MAX as usize;
     events.truncate(ROOMS_MAX as usize);
     let room = |event: EventId| async move {
-        let known = sale.known_event(event).await.ok()?;
+        let known = match sale.known_event(event).await {
+            Err(SaleError::EventUnknown(_)) => return Ok(None),
+            other => other?,
+        };
         let room = sale.room_overview(event).await;
-        Some(EventRoomBody {
+        Ok::<_, SaleError>(Some(EventRoomBody {
             event_id: event.0,
             event_name: known.name.clone(),
             waiting_room: room.as_ref().map(RoomOverviewBody::new),
-        })
+        }))
     };
-    let rooms: Vec<Option<EventRoomBody>> =
-        stream::iter(events.into_iter().map(room)).buffered(AT_ONCE_MAX).collect().await;
+    let rooms = stream::iter(events.into_iter().map(room)).buffered(AT_ONCE_MAX);
+    let rooms: Vec<Option<EventRoomBody>> = rooms.try_collect().await?;
     json(StatusCode::OK, &RoomsBody { rooms: rooms.into_iter().flatten().collect(), is_cut })
 }

@@ -55,14 +55,15 @@ pub async fn open(context: RequestContext, _: Payload) -> HandlerResult {
     let start = StartOptions::parse(&context.head, &Query::of(&context.http)?)?;
     let mut response = handshake(&context)?;
     context.state.sale.known_event(event).await?;
+    let push = context.state.push.clone();
+    let socket = push.open(limited_network(&caller), Protocol::WebSocket)?;
     // Last, so that no refusal uses it up.
     ticket::redeem(&context, ticket.as_ref(), caller.user.as_ref()).await?;
-    let push = context.state.push.clone();
     let state = context.state.clone();
     let request = WsRequest {
         event,
         start,
-        socket: push.open(limited_network(&caller), Protocol::WebSocket)?,
+        socket,
         user: caller.user,
         register_room: Box::new(move |user, token| room::messages(&state, event, user, token)),
         connection: connections::of(&context.http),

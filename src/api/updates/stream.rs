@@ -66,9 +66,9 @@ pub async fn follow(context: RequestContext, _: Payload) -> HandlerResult {
     if context.http.method() == Method::HEAD {
         return Ok(response.finish());
     }
-    // Last, so that no refusal uses it up.
-    ticket::redeem(&context, ticket.as_ref(), caller.user.as_ref()).await?;
     let push = context.state.push.clone();
     let socket = push.open(limited_network(&caller), Protocol::EventStream)?;
+    // Last, so that no refusal uses it up.
+    ticket::redeem(&context, ticket.as_ref(), caller.user.as_ref()).await?;
     Ok(response.streaming(event_stream(push, event, user, room, start, socket)))
 }

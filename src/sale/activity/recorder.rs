@@ -1,6 +1,6 @@
 //! Writes the counts of this process to Redis.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::domain::EventId;
@@ -34,6 +34,10 @@ struct Refused {
     since_ms: i64,
     /// Counts of steps that are not written.
     steps: VecDeque<(i64, [u64; REFUSALS])>,
+    /// The first step that is not written: what is written of a step stays as it is.
+    next_step: i64,
+    /// Whether `total` has grown since it was written.
+    is_total_due: bool,
 }
 
 /// Writes the counts until shutdown is requested, and then once more.
@@ -64,7 +68,7 @@ struct Recorder {
 }
 
 impl Recorder {
-    /// What was counted before is another recorder's: the task was started again.
+    /// Starts from the current counts: an earlier run of this task has written those.
     fn new(engine: Engine, live: Live) -> Self {
         let process = format!("{:08x}", rand::random::<u32>());
         let counted = live.refusals().into_iter().filter(|(_, sums)| *sums != [0; REFUSALS]);
@@ -78,13 +82,15 @@ impl Recorder {
     async fn round(&mut self) -> Result<(), RedisError> {
         self.note_refusals(step_of(unix_now_ms() - STEP_MS / 2));
         let changes = self.live.activity().unwritten(EVENTS_PER_ROUND);
-        self.write_changes(&changes).await?;
-        self.write_refusals().await
+        let changes = self.write_changes(&changes).await;
+        self.write_refusals().await.and(changes)
     }
 
     /// Adds what was refused since the last round, under this step.
     fn note_refusals(&mut self, step: i64) {
-        for (event, sums) in self.live.refusals() {
+        let refusals = self.live.refusals();
+        for (event, sums) in &refusals {
+            let (event, sums) = (*event, *sums);
             let event = event.unwrap_or(NO_EVENT);
             let is_quiet =
                 self.refused.get(&event).map_or(sums == [0; REFUSALS], |r| r.seen == sums);
@@ -92,7 +98,7 @@ impl Recorder {
                 continue;
             }
             if !self.refused.contains_key(&event) {
-                self.make_room();
+                self.make_room(&refusals);
                 self.records += 1;
                 let record = Refused { record: self.records, ..Refused::default() };
                 self.refused.insert(event, record);
@@ -103,14 +109,15 @@ impl Recorder {
         }
     }
 
-    /// Forgets the event with the oldest record, if there are too many.
-    fn make_room(&mut self) {
+    /// Forgets written records of events that are counted no more, if there are too many. Another one would
+    /// count all of its event again.
+    fn make_room(&mut self, counted: &[(Option<EventId>, [u64; REFUSALS])]) {
         if self.refused.len() < EVENTS_MAX {
             return;
         }
-        let oldest = self.refused.iter().filter(|(_, one)| one.steps.is_empty());
-        let oldest = oldest.min_by_key(|(_, one)| one.record).map(|(event, _)| *event);
-        oldest.map(|event| self.refused.remove(&event));
+        let counted: HashSet<EventId> =
+            counted.iter().map(|(event, _)| event.unwrap_or(NO_EVENT)).collect();
+        self.refused.retain(|event, one| counted.contains(event) || one.is_due());
     }
 
     async fn write_changes(
@@ -124,8 +131,13 @@ impl Recorder {
             let field = (format!("{}:{step}:c", self.process), text);
             by_window.entry((*event, window)).or_default().push(field);
         }
+        let mut failed = None;
         for ((event, window), fields) in by_window {
-            self.engine.write_activity(event, window, &fields).await?;
+            // A node that is away keeps nobody else's counts back.
+            if let Err(error) = self.engine.write_activity(event, window, &fields).await {
+                failed = Some(error);
+                continue;
+            }
             let written = changes
                 .iter()
                 .filter(|(of, step, _)| (*of, step.div_euclid(WINDOW_STEPS)) == (event, window));
@@ -133,30 +145,57 @@ impl Recorder {
                 self.live.activity().note_written(event, *step, counts);
             });
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     async fn write_refusals(&mut self) -> Result<(), RedisError> {
-        let names = Refusal::ALL.map(Refusal::as_str);
-        let due = self.refused.iter_mut().filter(|(_, one)| !one.steps.is_empty());
-        for (event, refused) in due.take(EVENTS_PER_ROUND) {
-            while let Some((step, counts)) = refused.steps.front() {
-                let field = (format!("{}:{step}:r", self.process), encode_counts(names, counts));
-                let window = step.div_euclid(WINDOW_STEPS);
-                self.engine.write_activity(*event, window, &[field]).await?;
-                refused.steps.pop_front();
+        let due = self.refused.iter_mut().filter(|(_, one)| one.is_due());
+        let mut due: Vec<_> = due.map(|(event, refused)| (*event, refused)).collect();
+        due.sort_by_key(|(_, refused)| refused.steps.front().map(|(step, _)| *step));
+        let mut failed = None;
+        for (event, refused) in due.into_iter().take(EVENTS_PER_ROUND) {
+            // A node that is away keeps nobody else's counts back.
+            if let Err(error) = write(&self.engine, &self.process, event, refused).await {
+                failed = Some(error);
             }
-            let text = encode_counts(names, &refused.total);
-            let text = format!("since={} {text}", refused.since_ms);
-            let field = (format!("{}.{}", self.process, refused.record), text);
-            self.engine.write_refusals(*event, &[field]).await?;
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 }
 
+/// Writes what is due of one event.
+async fn write(
+    engine: &Engine,
+    process: &str,
+    event: EventId,
+    refused: &mut Refused,
+) -> Result<(), RedisError> {
+    let names = Refusal::ALL.map(Refusal::as_str);
+    while let Some((step, counts)) = refused.steps.front() {
+        let field = (format!("{process}:{step}:r"), encode_counts(names, counts));
+        engine.write_activity(event, step.div_euclid(WINDOW_STEPS), &[field]).await?;
+        refused.next_step = step + 1;
+        refused.steps.pop_front();
+    }
+    // Nobody asks for the total of requests without an event.
+    if event != NO_EVENT {
+        let text = encode_counts(names, &refused.total);
+        let field =
+            (format!("{process}.{}", refused.record), format!("since={} {text}", refused.since_ms));
+        engine.write_refusals(event, &[field]).await?;
+    }
+    refused.is_total_due = false;
+    Ok(())
+}
+
 impl Refused {
+    fn is_due(&self) -> bool {
+        self.is_total_due || !self.steps.is_empty()
+    }
+
     fn add(&mut self, step: i64, sums: [u64; REFUSALS]) {
+        let step = step.max(self.next_step);
+        self.is_total_due = true;
         let mut counts = [0; REFUSALS];
         for (index, sum) in sums.iter().enumerate() {
             // A slot that was dropped and made again begins at zero.
@@ -198,5 +237,10 @@ mod tests {
         let steps: Vec<(i64, u64)> = refused.steps.iter().map(|one| (one.0, one.1[0])).collect();
         assert_eq!(steps, [(7, 5), (8, 4), (9, 2)]);
         assert_eq!((refused.total[0], refused.since_ms), (11, 35_000));
+        // What is written of a step is not replaced by what was refused later in it.
+        refused.steps.clear();
+        refused.next_step = 10;
+        refused.add(9, sums(4));
+        assert_eq!(refused.steps.front().map(|one| (one.0, one.1[0])), Some((10, 2)));
     }
 }

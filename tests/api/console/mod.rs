@@ -40,7 +40,7 @@ async fn event(api: &Client, body: Value) -> u64 {
 }
 
 /// Every route of the console; of event 4000000000, which there is none of, and of a booking likewise.
-const ROUTES: [(Method, &str); 16] = [
+const ROUTES: [(Method, &str); 17] = [
     (Method::GET, "whoami"),
     (Method::GET, "overview"),
     (Method::GET, "events/4000000000/bookings"),
@@ -52,6 +52,7 @@ const ROUTES: [(Method, &str); 16] = [
     (Method::POST, "checks/verify"),
     (Method::POST, "checks/reconcile"),
     (Method::GET, "limits"),
+    (Method::PATCH, "limits"),
     (Method::GET, "access"),
     (Method::GET, "dead-letters"),
     (Method::POST, "dead-letters/3:1-0/replay"),
@@ -62,6 +63,11 @@ const ROUTES: [(Method, &str); 16] = [
 #[tokio::test]
 async fn each_route_wants_the_right_key() {
     let api = keyed(&Place::shared()).await;
+    let document = api.get("/openapi.json").send().await.json(200);
+    let paths = document["paths"].as_object().unwrap().iter();
+    let admin = paths.filter(|(path, _)| path.starts_with("/api/v1/admin/"));
+    let documented: usize = admin.map(|(_, methods)| methods.as_object().unwrap().len()).sum();
+    assert_eq!(documented, ROUTES.len(), "the list has every route");
     for (method, path) in ROUTES {
         let path = format!("/api/v1/admin/{path}");
         let ask = || match method {

@@ -71,7 +71,8 @@ pub struct EventOverviewBody {
     #[schema(required = true)]
     seats: Option<SeatTotalsBody>,
     /// Count × price of its seats.
-    takings: TakingsNowBody,
+    #[schema(required = true)]
+    takings: Option<TakingsNowBody>,
     /// Bookings that hold seats and are not sold; null without a fresh view.
     #[schema(example = 61, required = true)]
     holds_open: Option<u64>,
@@ -139,7 +140,7 @@ impl EventOverviewBody {
     fn new(overview: &EventOverview) -> Self {
         let event = &overview.event;
         let layout = event.layout.sections();
-        let (sold, held) = overview.takings();
+        let takings = overview.takings().map(|(sold, held)| TakingsNowBody { sold, held });
         let sections = overview.sections.iter().flatten();
         EventOverviewBody {
             id: event.id.0,
@@ -150,7 +151,7 @@ impl EventOverviewBody {
             off_sale_at: event.off_sale_at_ms.map(iso8601),
             starts_at: event.starts_at_ms.map(iso8601),
             seats: overview.totals().map(SeatTotalsBody::new),
-            takings: TakingsNowBody { sold, held },
+            takings,
             holds_open: overview.open_holds,
             sections: sections
                 .map(|one| SectionOverviewBody {
