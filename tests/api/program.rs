@@ -76,6 +76,9 @@ async fn sigterm_finishes_requests_in_progress() {
         api.metric("holdfast_http_in_flight").await == 2.0
     })
     .await;
+    // It serves before it is ready.
+    eventually("it is ready", ANSWER, async || api.get("/health/ready").send().await.status == 200)
+        .await;
     // Taken before, as the process may receive the signal at once.
     let terminated = Instant::now();
     api.process().terminate();

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Times that a server is started whose port was taken meanwhile.
 const STARTS_MAX: u32 = 5;
+/// The same where a port has to be got back: 18 seconds of pauses in all.
+const RESTARTS_MAX: u32 = 9;
 /// And how much longer each time before it is started again.
 const PAUSE_BETWEEN_STARTS: Duration = Duration::from_millis(500);
 
@@ -126,7 +128,7 @@ impl Server {
     /// Starts it again on the same port and data.
     pub fn restart(&self) {
         // While it was down somebody's connection may have got its port, for a while.
-        let started = (0..STARTS_MAX).find_map(|turn| {
+        let started = (0..RESTARTS_MAX).find_map(|turn| {
             std::thread::sleep(PAUSE_BETWEEN_STARTS * turn);
             started(&self.spec)
         });
