@@ -41,8 +41,8 @@ from process import (
 )
 
 LISTEN_DEFAULT = "127.0.0.1:8000"
-# Pages that a developer serves from this machine may call the API. They gain nothing: a program that can
-# serve them can call the API itself.
+# Pages that a developer serves from this machine may call the API, whose admin routes need no key here. So may
+# pages of a container with a published port or of a forwarded one: HOLDFAST_CORS_ORIGINS= refuses all of them.
 ORIGINS_DEFAULT = "http://localhost:*,http://127.0.0.1:*"
 READY_SECONDS_MAX = 60
 PORTS_TRIED_MAX = 50

@@ -178,6 +178,8 @@ struct Inner {
     dependencies: Dependencies,
     deployment: deployment::DeploymentReads,
     checks: checks::CheckSlot,
+    /// Held by the one report that is being made.
+    reports: tokio::sync::Mutex<()>,
     supervisor: Supervisor,
     settings: SaleSettings,
 }
@@ -298,6 +300,7 @@ impl Sale {
             dependencies,
             deployment: deployment::DeploymentReads::default(),
             checks: checks::CheckSlot::default(),
+            reports: tokio::sync::Mutex::default(),
             supervisor,
             settings,
         };

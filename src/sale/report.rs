@@ -66,6 +66,8 @@ impl Sale {
     /// # Errors
     /// If there is no such event, or a service does not answer.
     pub async fn event_report(&self, id: EventId) -> Result<SalesReport, SaleError> {
+        // A report reads the whole archive of an event: the next one waits.
+        let _turn = self.inner.reports.lock().await;
         let event = self.known_event(id).await?;
         let sections = vec![Sold::default(); event.layout.sections().len()];
         let mut report = SalesReport {

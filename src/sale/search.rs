@@ -36,7 +36,7 @@ pub struct FoundSeat {
     pub booking: Option<String>,
 }
 
-/// What a text may mean.
+/// The results of a search.
 #[derive(Clone, Debug, Default)]
 pub struct SearchHits {
     /// The booking of this id, or the user's newest ones.
@@ -180,11 +180,14 @@ impl Sale {
     }
 
     async fn found_seat(&self, event: Arc<Event>, seat: SeatId) -> Result<FoundSeat, SaleError> {
-        let state = match self.latest_seats(event.clone(), None).await {
-            Ok(LatestSeats::Seats(map, _)) => map.inventory.state(seat),
-            Ok(LatestSeats::Unchanged)
-            | Err(SaleError::EventNotLoaded(_) | SaleError::EventUnloaded(_)) => None,
-            Err(error) => return Err(error),
+        let state = match self.live().fresh(event.id) {
+            Some(view) => view.seat(seat).map(|known| known.state),
+            None => match self.latest_seats(event.clone(), None).await {
+                Ok(LatestSeats::Seats(map, _)) => map.inventory.state(seat),
+                Ok(LatestSeats::Unchanged)
+                | Err(SaleError::EventNotLoaded(_) | SaleError::EventUnloaded(_)) => None,
+                Err(error) => return Err(error),
+            },
         };
         let booking = match state {
             Some(SeatState::Hold | SeatState::Booked) => {

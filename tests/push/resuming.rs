@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use holdfast::config::Config;
 use holdfast::domain::EventId;
 use holdfast::redis::{Detail, Engine};
+use hyper::Method;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
@@ -69,6 +70,26 @@ async fn missed_changes_are_sent_merged() {
     let update = stream.next_message().await;
     assert_eq!((&update["type"], &update["seat_ids"]), (&json!("seat_update"), &json!([4])));
     assert_eq!(stream.last_id.as_deref(), update["resume"].as_str());
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn pause_between_two_sockets_is_told_to_who_resumes() {
+    let (api, event) = api_with(|config| config).await;
+    let mut socket = api.socket(event).await;
+    let since = socket.next_message().await["resume"].as_str().unwrap().to_owned();
+    drop(socket);
+    let paused = api.ask(Method::PATCH, &format!("/api/v1/events/{event}"));
+    paused.json(json!({ "status": "PAUSED" })).send().await.json(200);
+    let mut socket = api.socket_with(event, &format!("?since={since}"), &[]).await;
+    loop {
+        let message = socket.next_message().await;
+        assert!(message["type"] != "snapshot", "it resumes");
+        if message["type"] == "event_status" {
+            assert_eq!(message["status"], "PAUSED");
+            break;
+        }
+    }
     api.stop().await;
 }
 

@@ -20,7 +20,7 @@ use crate::sale::{FoundSeat, SearchHits};
 /// Longest text, bytes.
 const TEXT_BYTES_MAX: usize = 200;
 
-/// What a text may mean.
+/// The results of a search.
 #[derive(Serialize, ToSchema)]
 pub struct SearchBody {
     /// The text.
@@ -36,7 +36,7 @@ pub struct SearchBody {
 pub enum SearchHit {
     /// A booking.
     Booking {
-        /// It.
+        /// The booking.
         booking: Box<AdminBookingBody>,
     },
     /// A user with bookings.

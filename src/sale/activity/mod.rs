@@ -10,6 +10,7 @@
 //! |---|---|
 //! | a process ends, or Redis does not answer | what it has not written is missing: at most the last step, or what was not written before it ended |
 //! | a process began within a step | it counts fewer changes than others: the greatest count is shown |
+//! | the only process is restarted within a step | each part of that step is partial, and the greater one is shown: too few |
 //! | the clocks of processes differ | a refusal appears a step earlier or later; changes have Redis' time |
 //! | a process of another build counts what this one does not know | it is left out |
 

@@ -76,7 +76,10 @@ async fn lists_start_empty_and_are_paged() {
     let api = keyed(&place).await;
     assert_eq!(read(&api, "access").await, json!({ "entries": [] }));
     let letters = read(&api, "dead-letters").await;
-    assert_eq!(letters, json!({ "total": 0, "letters": [], "next_cursor": null }));
+    assert_eq!(
+        letters,
+        json!({ "total": 0, "letters": [], "silent_partitions": [], "next_cursor": null })
+    );
     let replay = |id: &str| ops(api.post(&format!("/api/v1/admin/dead-letters/{id}/replay")));
     replay("3:17-0").await.problem(404, "dead_letter_unknown");
     replay("x").await.problem(400, "invalid_parameter");
