@@ -1926,6 +1926,8 @@ export interface components {
             letters: components["schemas"]["LetterBody"][];
             /** @description Send it as `cursor` for older ones; null if there are none. */
             next_cursor: string | null;
+            /** @description Partitions whose Redis node does not answer: their letters are missing here. */
+            silent_partitions: number[];
             /**
              * Format: int64
              * @description How many there are.
@@ -2362,8 +2364,7 @@ export interface components {
             starts_at: string | null;
             /** @description As in the list of events. */
             status: components["schemas"]["EventStatus"];
-            /** @description Count × price of its seats. */
-            takings: components["schemas"]["TakingsNowBody"];
+            takings: components["schemas"]["TakingsNowBody"] | null;
         };
         /** @description The waiting room of an event. */
         EventRoomBody: {
@@ -3855,7 +3856,7 @@ export interface components {
          * @enum {string}
          */
         SaleOutcome: "CONFIRMED" | "CANCELLED" | "VOIDED";
-        /** @description What a text may mean. */
+        /** @description The results of a search. */
         SearchBody: {
             /** @description What was found: at most 20 of each type. */
             hits: components["schemas"]["SearchHit"][];
@@ -3867,7 +3868,7 @@ export interface components {
         };
         /** @description Something that was found. */
         SearchHit: {
-            /** @description It. */
+            /** @description The booking. */
             booking: components["schemas"]["AdminBookingBody"];
             /** @enum {string} */
             type: "booking";

@@ -328,6 +328,7 @@ class DeadLettersBody(TypedDict):
 
     letters: list[LetterBody]
     next_cursor: str | None
+    silent_partitions: list[int]
     total: int
 
 
@@ -479,7 +480,7 @@ class EventOverviewBody(TypedDict):
     sections: list[SectionOverviewBody]
     starts_at: str | None
     status: EventStatus
-    takings: TakingsNowBody
+    takings: TakingsNowBody | None
 
 
 class EventRoomBody(TypedDict):
@@ -935,7 +936,7 @@ class RuleBody(TypedDict):
 
 
 class SearchBody(TypedDict):
-    """What a text may mean."""
+    """The results of a search."""
 
     hits: list[SearchHit]
     q: str
