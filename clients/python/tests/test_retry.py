@@ -7,16 +7,20 @@ import time
 from typing import Any
 
 import pytest
-from conftest import Proxy, client, new_event
+from conftest import Proxy, admin, client, new_event
 
-from holdfast_client import NoAnswerError, RateLimitedError, Retry
+from holdfast_client import NoAnswerError, RateLimitedError, Retry, UnexpectedAnswerError
 
 FAST = Retry(first_pause_seconds=0.02)
 
 
-def once(verdict: Any) -> Any:
-    """Interferes with the first request only."""
-    left = [verdict]
+# What a proxy says whose server is away.
+BAD_GATEWAY = (502, {"content-type": "text/html"}, b"<h1>Bad gateway</h1>")
+
+
+def once(*verdicts: Any) -> Any:
+    """Interferes with the first requests only."""
+    left = list(reversed(verdicts))
     return lambda _: left.pop() if left else None
 
 
@@ -67,6 +71,33 @@ def test_event_in_doubt_is_not_created_twice(proxy: Proxy) -> None:
     with pytest.raises(NoAnswerError):
         client(proxy.url, retry=FAST).create_event({"name": "Once", "sections": [section]})
     assert len(proxy.requests) == 1
+
+
+def test_bad_gateway_is_sent_again_but_not_where_that_could_happen_twice(proxy: Proxy) -> None:
+    event = new_event()["id"]
+    ann = client(proxy.url, retry=FAST)
+    proxy.interfere = once(BAD_GATEWAY, BAD_GATEWAY)
+    assert ann.hold({"event_id": event, "seat_ids": [1]})["status"] == "HOLD"
+    assert len(proxy.requests) == 3
+    assert len({request["idempotency-key"] for request in proxy.requests}) == 1
+    proxy.interfere = once(BAD_GATEWAY)
+    section: Any = {"name": "Floor", "price": 1, "capacity": 1}
+    with pytest.raises(UnexpectedAnswerError) as refused:
+        ann.create_event({"name": "Once", "sections": [section]})
+    assert refused.value.status == 502
+
+
+def test_bad_gateway_does_not_end_the_waiting(proxy: Proxy) -> None:
+    event = new_event()["id"]
+    admin().enable_waiting_room(event, {"max_concurrent": 1, "session_duration": 60, "claim_window": 60})
+    ann = client(proxy.url, retry=Retry(attempts=1))
+    token = ann.join_waiting_room(event)["token"]
+    assert token is not None
+    proxy.requests.clear()
+    proxy.interfere = once(BAD_GATEWAY, BAD_GATEWAY)
+    inside = ann.wait_for_admission(event, token=token)
+    assert (inside.token, inside.status["status"]) == (token, "admitted")
+    assert len(proxy.requests) >= 3
 
 
 def test_expired_token_is_renewed_once(proxy: Proxy) -> None:

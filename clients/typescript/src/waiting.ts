@@ -1,6 +1,6 @@
 // Waiting in line by polling: for clients that keep no socket open.
 import type { Holdfast } from "./client.js";
-import { NoAnswerError, ProblemError, SaleOverError } from "./errors.js";
+import { NoAnswerError, ProblemError, SaleOverError, UnexpectedAnswerError } from "./errors.js";
 import { backoffMs, pause } from "./timing.js";
 import type { QueueStatus } from "./types.js";
 
@@ -67,5 +67,8 @@ function open(message: string): Admission {
 }
 
 function isPassing(error: unknown): boolean {
-  return error instanceof NoAnswerError || (error instanceof ProblemError && PASSING.has(error.code));
+  if (error instanceof ProblemError) return PASSING.has(error.code);
+  // Of a proxy whose server is away.
+  if (error instanceof UnexpectedAnswerError) return error.status >= 500;
+  return error instanceof NoAnswerError;
 }

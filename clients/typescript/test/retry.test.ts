@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, beforeEach, test } from "node:test";
-import { HoldfastError, NoAnswerError, RateLimitedError } from "holdfast-client";
-import { client, newEvent, startProxy, type Proxy } from "./support.js";
+import { HoldfastError, NoAnswerError, RateLimitedError, UnexpectedAnswerError } from "holdfast-client";
+import { admin, client, newEvent, startProxy, type Proxy } from "./support.js";
 
 const TEST_MS_MAX = 30_000;
 const RETRY = { firstPauseMs: 20 };
@@ -61,6 +61,42 @@ test("an event whose creation is in doubt is not created twice", { timeout: TEST
   const sections = [{ name: "Floor", price: 1, capacity: 1 }];
   await assert.rejects(client({ baseUrl: proxy.url, retry: RETRY }).createEvent({ name: "Once", sections }), NoAnswerError);
   assert.equal(proxy.requests.length, 1);
+});
+
+/** Answers so many requests as a proxy does whose server is away. */
+function badGateway(times: number): void {
+  proxy.interfere = (_, response) => {
+    if (times-- <= 0) return undefined;
+    response.writeHead(502, { "content-type": "text/html" }).end("<h1>Bad gateway</h1>");
+    return "handled";
+  };
+}
+
+test("a proxy's 502 is sent again, but not where that could happen twice", { timeout: TEST_MS_MAX }, async () => {
+  const event = await newEvent();
+  const ann = client({ baseUrl: proxy.url, retry: RETRY });
+  badGateway(2);
+  const held = await ann.hold({ event_id: event.id, seat_ids: [1] });
+  assert.equal(held.status, "HOLD");
+  assert.equal(new Set(proxy.requests.map((request) => request.headers["idempotency-key"])).size, 1);
+  assert.equal(proxy.requests.length, 3);
+  badGateway(1);
+  const sections = [{ name: "Floor", price: 1, capacity: 1 }];
+  await assert.rejects(ann.createEvent({ name: "Once", sections }), (error: unknown) =>
+    error instanceof UnexpectedAnswerError && error.status === 502);
+});
+
+test("a proxy's 502 does not end the waiting: the place is the same", { timeout: TEST_MS_MAX }, async () => {
+  const event = await newEvent();
+  await admin().enableWaitingRoom(event.id, { max_concurrent: 1, session_duration: 60, claim_window: 60 });
+  const ann = client({ baseUrl: proxy.url, retry: { attempts: 1 } });
+  const { token } = await ann.joinWaitingRoom(event.id);
+  assert.ok(token);
+  proxy.requests = [];
+  badGateway(2);
+  const inside = await ann.waitForAdmission(event.id, { token });
+  assert.equal(inside.status.status, "admitted");
+  assert.ok(proxy.requests.length >= 3 && proxy.requests.every((request) => request.url?.includes("/status")));
 });
 
 test("an expired token is renewed once", { timeout: TEST_MS_MAX }, async () => {

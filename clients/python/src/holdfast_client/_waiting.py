@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ._errors import NoAnswerError, ProblemError
+from ._errors import NoAnswerError, ProblemError, UnexpectedAnswerError
 
 if TYPE_CHECKING:
     from ._schema import QueueStatusBody
@@ -46,6 +46,9 @@ class Admission:
         return Admission(None, status)
 
 
-def is_passing(error: NoAnswerError | ProblemError) -> bool:
+def is_passing(error: NoAnswerError | ProblemError | UnexpectedAnswerError) -> bool:
     """Whether to ask again after this error."""
-    return isinstance(error, NoAnswerError) or error.code in _PASSING
+    if isinstance(error, ProblemError):
+        return error.code in _PASSING
+    # Of a proxy whose server is away.
+    return isinstance(error, NoAnswerError) or error.status >= 500

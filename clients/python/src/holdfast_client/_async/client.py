@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
-from .._errors import NoAnswerError, ProblemError, SaleOverError
+from .._errors import NoAnswerError, ProblemError, SaleOverError, UnexpectedAnswerError
 from .._request import Query, Request, Retry, backoff_seconds, change, get, new_key
 from .._waiting import EARLY_SHARE, LONGEST_PAUSE_SECONDS, Admission, is_passing
 from .follow import AsyncFollower
@@ -243,7 +243,7 @@ class AsyncHoldfast:
                 if status["status"] in ("sold_out", "closed"):
                     raise SaleOverError(status["status"], status["message"])
                 pause = status["refresh_after_seconds"] * (1 - EARLY_SHARE * random.random())
-            except (NoAnswerError, ProblemError) as error:
+            except (NoAnswerError, ProblemError, UnexpectedAnswerError) as error:
                 if isinstance(error, ProblemError) and error.code == "waiting_room_off":
                     return Admission.without_room(str(error))
                 if not is_passing(error):

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import httpx
 import websockets.asyncio.client
 
-from .._errors import NoAnswerError, ProblemError
+from .._errors import NoAnswerError, ProblemError, UnexpectedAnswerError
 from .._request import Request, Retry, read, retry_after_seconds
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class AsyncTransport:
                 response = await self._attempt(request)
                 read(response)
                 return response
-            except (NoAnswerError, ProblemError) as error:
+            except (NoAnswerError, ProblemError, UnexpectedAnswerError) as error:
                 stale = isinstance(error, ProblemError) and error.code == "token_expired"
                 if stale and callable(self._token) and not has_renewed:
                     has_renewed = True
