@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
+import time
+from typing import Any
 
 import pytest
 from conftest import URL, admin, client, new_event, someone
+from websockets.protocol import State
 
-from holdfast_client import AsyncHoldfast, ProblemError
+from holdfast_client import AsyncHoldfast, Holdfast, ProblemError
 
 
 def test_seats_follow_the_server_and_resume_after_a_break() -> None:
@@ -49,6 +53,62 @@ def test_unknown_event_is_an_error() -> None:
     with client().follow(4_000_000_000) as follower, pytest.raises(ProblemError) as refused:
         next(iter(follower))
     assert refused.value.code == "event_unknown"
+
+
+def nobody() -> str:
+    """An address at which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_close_ends_the_wait_for_a_server_that_is_long_away() -> None:
+    with Holdfast(nobody(), user=someone()) as ann:
+        follower = ann.follow(1)
+        # After so many failures, too, there is a next pause: 6 to 30 seconds.
+        follower._progress.failures = 5000
+        waits = threading.Thread(target=list, args=(follower,), daemon=True)
+        waits.start()
+        until = time.monotonic() + 30
+        while follower._progress.failures == 5000:
+            assert time.monotonic() < until, "the socket is opened, and refused"
+            time.sleep(0.01)
+        follower.close()
+        waits.join(timeout=5)
+        assert not waits.is_alive()
+
+
+def test_close_ends_the_wait_with_asyncio() -> None:
+    async def wait() -> None:
+        async with AsyncHoldfast(nobody(), user=someone()) as ann:
+            follower = ann.follow(1)
+            follower._progress.failures = 5000
+
+            async def read() -> None:
+                async for _ in follower:
+                    pass
+
+            reading = asyncio.create_task(read())
+            while follower._progress.failures == 5000:
+                await asyncio.sleep(0.01)
+            await follower.aclose()
+            await asyncio.wait_for(reading, 5)
+
+    asyncio.run(asyncio.wait_for(wait(), 30))
+
+
+def test_socket_that_opens_after_close_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = new_event()["id"]
+    follower = client().follow(event)
+    open_socket, opened = follower._transport.open_socket, []
+
+    def open_late(event: int, since: str | None) -> Any:
+        opened.append(open_socket(event, since))
+        follower.close()
+        return opened[0]
+
+    monkeypatch.setattr(follower._transport, "open_socket", open_late)
+    assert list(follower) == []
+    assert opened[0].protocol.state is State.CLOSED
 
 
 def test_waiting_room_is_pushed() -> None:

@@ -13,6 +13,13 @@ REPLACEMENTS = [
     (r", for asyncio\.", "."),
     (r"The client for asyncio\. [^\"]*", "The client without asyncio."),
     (r"import asyncio\n", ""),
+    (r"import contextlib\n", ""),
+    (
+        r"with contextlib\.suppress\(asyncio\.TimeoutError\):\n +"
+        r"await asyncio\.wait_for\((.+)\.wait\(\), (.+)\)",
+        r"\1.wait(\2)",
+    ),
+    (r"asyncio\.Event", "threading.Event"),
     (r"token if isinstance\(token, str\) else await token", "token"),
     (r"Callable\[\[\], str \| Awaitable\[str\]\]", "Callable[[], str]"),
     (r"Awaitable, ", ""),
@@ -32,8 +39,9 @@ def sync_text(text: str) -> str:
     """The text of a module of `_sync`."""
     for pattern, replacement in REPLACEMENTS:
         text = re.sub(pattern, replacement, text)
-    if "time.sleep" in text and "import time" not in text:
-        text = re.sub(r"\n(from (?:types|collections))", r"\nimport time\n\1", text, count=1)
+    for module, use in (("time", "time.sleep"), ("threading", "threading.Event")):
+        if use in text and f"import {module}\n" not in text:
+            text = re.sub(r"\n(from (?:types|collections))", rf"\nimport {module}\n\1", text, count=1)
     return MADE + text
 
 

@@ -7,6 +7,7 @@ import random
 from typing import TYPE_CHECKING
 
 from ._errors import ProblemError, is_problem, problem_error
+from ._request import DOUBLINGS_MAX
 from ._seats import SeatStates
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ class Progress:
     def pause_seconds(self) -> float:
         """How long to wait before the next socket."""
         self.failures += 1
-        most = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS_MAX * 2.0 ** (self.failures - 1))
+        doublings = min(self.failures - 1, DOUBLINGS_MAX)
+        most = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS_MAX * 2.0**doublings)
         return most * (_PAUSE_SHARE_MIN + (1 - _PAUSE_SHARE_MIN) * random.random())
 
 

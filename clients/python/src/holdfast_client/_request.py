@@ -22,6 +22,9 @@ from ._errors import (
 if TYPE_CHECKING:
     import httpx
 
+# More than any longest pause has, and no power that a float cannot hold.
+DOUBLINGS_MAX = 16
+
 Query = Mapping[str, "str | int | bool | None"]
 
 # Codes that mean: nothing happened, or the same request continues what was begun.
@@ -117,7 +120,7 @@ def jittered(seconds: float) -> float:
 
 def backoff_seconds(attempt: int, first: float, longest: float) -> float:
     """The pause before attempt `attempt` (from 1), doubling up to the longest."""
-    return jittered(min(longest, first * 2.0 ** (attempt - 1)))
+    return jittered(min(longest, first * 2.0 ** min(attempt - 1, DOUBLINGS_MAX)))
 
 
 def read(response: httpx.Response) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -26,7 +27,7 @@ class AsyncFollower:
         self._transport, self._event, self._token = transport, event, waiting_room_token
         self._progress = Progress()
         self._socket: websockets.asyncio.client.ClientConnection | None = None
-        self._is_closed = False
+        self._closed = asyncio.Event()
 
     @property
     def seats(self) -> SeatStates | None:
@@ -46,16 +47,19 @@ class AsyncFollower:
 
     async def aclose(self) -> None:
         """Ends the subscription, and an iteration that waits."""
-        self._is_closed = True
+        self._closed.set()
         await self._drop()
 
     async def __aiter__(self) -> AsyncIterator[s.PushMessage]:
         """Messages, after `seats` has them. A gap and its snapshot are handled, and shown."""
-        while not self._is_closed:
+        while not self._closed.is_set():
             try:
                 self._socket = socket = await self._transport.open_socket(
                     self._event, self._progress.resume
                 )
+                if self._closed.is_set():
+                    # Closed meanwhile, when there was no socket to close yet.
+                    break
                 if self._token is not None:
                     register = {"type": "register_waiting_room", "token": self._token}
                     await socket.send(json.dumps(register))
@@ -73,8 +77,13 @@ class AsyncFollower:
                 # Broken: connected again below.
                 pass
             await self._drop()
-            if not self._is_closed:
-                await asyncio.sleep(self._progress.pause_seconds())
+            await self._pause(self._progress.pause_seconds())
+        await self._drop()
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits, but not beyond the end of the subscription."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), seconds)
 
     async def _drop(self) -> None:
         socket, self._socket = self._socket, None

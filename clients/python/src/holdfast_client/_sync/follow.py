@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-import time
+import threading
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ class Follower:
         self._transport, self._event, self._token = transport, event, waiting_room_token
         self._progress = Progress()
         self._socket: websockets.sync.client.ClientConnection | None = None
-        self._is_closed = False
+        self._closed = threading.Event()
 
     @property
     def seats(self) -> SeatStates | None:
@@ -47,16 +47,19 @@ class Follower:
 
     def close(self) -> None:
         """Ends the subscription, and an iteration that waits."""
-        self._is_closed = True
+        self._closed.set()
         self._drop()
 
     def __iter__(self) -> Iterator[s.PushMessage]:
         """Messages, after `seats` has them. A gap and its snapshot are handled, and shown."""
-        while not self._is_closed:
+        while not self._closed.is_set():
             try:
                 self._socket = socket = self._transport.open_socket(
                     self._event, self._progress.resume
                 )
+                if self._closed.is_set():
+                    # Closed meanwhile, when there was no socket to close yet.
+                    break
                 if self._token is not None:
                     register = {"type": "register_waiting_room", "token": self._token}
                     socket.send(json.dumps(register))
@@ -74,8 +77,12 @@ class Follower:
                 # Broken: connected again below.
                 pass
             self._drop()
-            if not self._is_closed:
-                time.sleep(self._progress.pause_seconds())
+            self._pause(self._progress.pause_seconds())
+        self._drop()
+
+    def _pause(self, seconds: float) -> None:
+        """Waits, but not beyond the end of the subscription."""
+        self._closed.wait(seconds)
 
     def _drop(self) -> None:
         socket, self._socket = self._socket, None
