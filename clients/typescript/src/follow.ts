@@ -51,11 +51,12 @@ export class Follower {
   #reconnect: ReturnType<typeof setTimeout> | undefined;
   #ping: ReturnType<typeof setInterval> | undefined;
   #token: string | undefined;
+  readonly #abort = (): void => this.close();
   readonly #listeners = new Map<MessageType, Set<(message: never) => void>>();
 
   constructor(readonly event: number, private readonly source: SocketSource, private readonly options: FollowOptions = {}) {
     this.#token = options.waitingRoomToken;
-    options.signal?.addEventListener("abort", () => this.close(), { once: true });
+    options.signal?.addEventListener("abort", this.#abort, { once: true });
     if (options.signal?.aborted) this.close();
     else void this.#connect();
   }
@@ -106,6 +107,7 @@ export class Follower {
   close(): void {
     if (this.#state === "closed") return;
     this.#enter("closed");
+    this.options.signal?.removeEventListener("abort", this.#abort);
     clearTimeout(this.#reconnect);
     this.#drop(this.#socket);
     for (const refuse of [...this.#closing]) refuse();
@@ -140,9 +142,15 @@ export class Follower {
     socket.addEventListener("close", () => {
       if (this.#socket !== socket) return;
       if (hasOpened || !this.source.check) this.#lost();
-      else this.source.check().then(() => this.#lost(), (error: unknown) => this.#refused(error));
+      else void this.#explain(socket, this.source.check());
     });
     this.#ping = setInterval(() => this.#keepAlive(), PING_MS);
+  }
+
+  /** Why a socket did not open. Its answer can be late: another socket may be open by then. */
+  async #explain(socket: WebSocketLike, asked: Promise<unknown>): Promise<void> {
+    const error: unknown = await asked.then(() => undefined, (refusal: unknown) => refusal);
+    if (this.#socket === socket) this.#refused(error);
   }
 
   /** A connection can be dead without a close: a proxy that went away says nothing. */
@@ -164,6 +172,7 @@ export class Follower {
 
   /** A refusal, such as of an unknown event, stays one; after anything else the next socket may open. */
   #refused(error: unknown): void {
+    if (this.#isClosed()) return;
     if (!(error instanceof ProblemError) || error.status >= 500 || error.status === 429) return this.#lost();
     this.options.onError?.(error);
     this.close();

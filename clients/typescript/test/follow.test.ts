@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { after, before, beforeEach, test } from "node:test";
-import { Follower, type MessageType, type ProblemError } from "holdfast-client";
+import { Follower, type MessageType, type ProblemError, type WebSocketLike } from "holdfast-client";
 import { admin, client, newEvent, startProxy, URL_OF_API, webSocket, type Proxy } from "./support.js";
 
 const TEST_MS_MAX = 60_000;
@@ -75,6 +76,60 @@ test("after a gap the seats are a new snapshot", { timeout: TEST_MS_MAX }, async
 test("an unknown event is an error, not a socket that never opens", { timeout: TEST_MS_MAX }, async () => {
   const refused = await new Promise<ProblemError>((resolve) => client().follow(4_000_000_000, { onError: resolve }));
   assert.equal(refused.code, "event_unknown");
+});
+
+/** A socket that does what it is told. */
+class ToldSocket implements WebSocketLike {
+  static readonly all: ToldSocket[] = [];
+  readyState = 0;
+  readonly #listeners: [string, (event: never) => void][] = [];
+
+  constructor(readonly url: string) {
+    ToldSocket.all.push(this);
+  }
+
+  send(): void {}
+
+  close(): void {
+    this.readyState = 3;
+  }
+
+  addEventListener(type: string, listener: (event: never) => void): void {
+    this.#listeners.push([type, listener]);
+  }
+
+  tell(type: "open" | "close"): void {
+    for (const [of, listener] of this.#listeners) if (of === type) listener({} as never);
+  }
+}
+
+test("a late answer of why a socket did not open leaves the next socket alone", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+  let answer: (refusal?: Error) => void = assert.fail;
+  const check = (): Promise<void> =>
+    new Promise((resolve, reject) => (answer = (refusal) => (refusal ? reject(refusal) : resolve())));
+  const follower = new Follower(1, { webSocket: ToldSocket, url: () => Promise.resolve("ws://nobody"), check });
+  await turn();
+  ToldSocket.all[0]?.tell("close");
+  // The first socket is silent for so long that it is given up, and another one is opened.
+  for (let seconds = 0; seconds < 90; seconds += 5) {
+    t.mock.timers.tick(5_000);
+    await turn();
+  }
+  const [first, second] = ToldSocket.all;
+  assert.deepEqual([ToldSocket.all.length, first?.readyState, second?.readyState], [2, 3, 0]);
+  second?.tell("open");
+  answer();
+  await turn();
+  assert.deepEqual([follower.state, second?.readyState], ["open", 0]);
+  follower.close();
+});
+
+test("a closed follower leaves no listener at the caller's signal", () => {
+  const { signal } = new AbortController();
+  client().follow(1, { signal }).close();
+  assert.equal(getEventListeners(signal, "abort").length, 0);
 });
 
 test("the waiting room is pushed, also after the socket broke", { timeout: TEST_MS_MAX }, async () => {
