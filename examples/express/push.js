@@ -20,6 +20,12 @@ export function createPush(holdfast) {
       onState: (state) => {
         for (const reader of readers) write(reader, message("connection", { state }));
       },
+      // Such as of an unknown event. Who comes again gets a new follower, and its answer.
+      onError: (error) => {
+        console.error(`Event ${event} cannot be followed:`, error.message);
+        channels.delete(event);
+        for (const reader of readers) reader.end();
+      },
     });
     const channel = { follower, readers };
     channels.set(event, channel);
@@ -33,6 +39,7 @@ export function createPush(holdfast) {
       res.set({ "content-type": "text/event-stream", "cache-control": "no-store, no-transform" });
       res.flushHeaders();
       channel.readers.add(res);
+      write(res, message("connection", { state: channel.follower.state }));
       if (channel.follower.seats) write(res, message("seats", snapshot(channel.follower.seats)));
       const heartbeat = setInterval(() => write(res, ":\n\n"), HEARTBEAT_MS);
       res.on("close", () => {
@@ -53,6 +60,7 @@ const snapshot = (seats) =>
   Object.fromEntries(["HOLD", "BOOKED", "BLOCKED"].map((status) => [status, seats.in(status)]));
 
 function write(res, text) {
+  if (res.writableEnded) return;
   if (res.writableLength > UNREAD_BYTES_MAX) res.destroy();
   else res.write(text);
 }

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, test } from "node:test";
+import { digitsOf, money } from "./public/money.js";
 import { createShop } from "./server.js";
 
 const HOLDFAST = process.env.SHOP_HOLDFAST_URL ?? "http://127.0.0.1:8000";
@@ -169,6 +170,32 @@ test("seats are pushed to every browser over one socket", { timeout: TEST_MS_MAX
     first.close();
     second.close();
   }
+});
+
+test("a stream says how the shop's connection is, and ends where there is nothing to follow", { timeout: TEST_MS_MAX }, async () => {
+  const first = await stream(event.id);
+  try {
+    assert.ok(["connecting", "open"].includes((await first.next("connection")).state));
+    await first.next("seats");
+    const second = await stream(event.id);
+    assert.deepEqual(await second.next("connection"), { state: "open" });
+    second.close();
+  } finally {
+    first.close();
+  }
+  // Again, too: nothing of the first one is left.
+  for (let i = 0; i < 2; i++) {
+    const nothing = await stream(4_000_000_000);
+    await assert.rejects(nothing.next("seats"), /the stream ended/);
+  }
+});
+
+test("amounts have the digits of ISO 4217", () => {
+  const digits = Object.entries({ EUR: 2, HUF: 2, IDR: 2, MGA: 2, TWD: 2, JPY: 0, KRW: 0, ISK: 0, XAF: 0, KWD: 3, IQD: 3 });
+  for (const [currency, count] of digits) assert.equal(digitsOf(currency), count, currency);
+  assert.match(money(4500, "HUF", "en"), /45\.00/);
+  assert.match(money(4500, "JPY", "en"), /4,500$/);
+  assert.match(money(4500, "IQD", "en"), /4\.500/);
 });
 
 test("the page knows its buyer by a cookie, lists events, and loads nothing from elsewhere", { timeout: TEST_MS_MAX }, async () => {

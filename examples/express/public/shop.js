@@ -1,9 +1,12 @@
 // The shop's page: events, seats as they change, the waiting room, hold, pay, give up.
+import { money } from "./money.js";
+
 const $ = (id) => document.getElementById(id);
 const eventId = Number(new URLSearchParams(location.search).get("event")) || undefined;
 const TOKEN = `line-${eventId}`;
 const HELD = `hold-${eventId}`;
 const TICKETS_MAX = 10;
+const LOOK_MS = 1000;
 const SILENT = "The shop does not answer. Try again.";
 
 let event;
@@ -26,10 +29,31 @@ async function ask(method, path, body, key) {
   return result;
 }
 
-const money = (amount, currency) => {
-  const format = new Intl.NumberFormat(undefined, { style: "currency", currency });
-  return format.format(amount / 10 ** format.resolvedOptions().maximumFractionDigits);
-};
+/** A change under a key that outlives a lost answer and a reload: sent again, it happens once. */
+async function askOnce(name, path, body) {
+  const wanted = JSON.stringify(body);
+  const kept = JSON.parse(sessionStorage.getItem(name) ?? "null");
+  const key = kept?.wanted === wanted ? kept.key : newKey();
+  sessionStorage.setItem(name, JSON.stringify({ key, wanted }));
+  try {
+    const answer = await ask("POST", path, body, key);
+    sessionStorage.removeItem(name);
+    return answer;
+  } catch (problem) {
+    // Without an answer, or with one of a server in trouble, it may have happened: the next attempt is the same one.
+    if (problem.status < 500 && problem.error !== "in_flight") sessionStorage.removeItem(name);
+    throw problem;
+  }
+}
+
+/** A random key: `crypto.randomUUID` exists only on pages that came over TLS. */
+const newKey = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Whether this answer stays the same. What has no status is no answer. */
+const isRefusal = ({ status }) => status < 500 && status !== 429;
 
 function say(text, isBad = false) {
   $("message").textContent = text;
@@ -144,6 +168,12 @@ function follow() {
   const stream = new EventSource(`/events/${eventId}/stream`);
   stream.addEventListener("open", () => ($("connection").textContent = ""));
   stream.addEventListener("error", () => ($("connection").textContent = "Connection lost. Reconnecting…"));
+  // The shop's own socket to Holdfast.
+  stream.addEventListener("connection", ({ data }) => {
+    const { state } = JSON.parse(data);
+    if (state === "open") $("connection").textContent = "";
+    if (state === "waiting") $("connection").textContent = "The shop has lost Holdfast: seats may be out of date. Reconnecting…";
+  });
   stream.addEventListener("seats", ({ data }) => {
     const taken = new Map(Object.entries(JSON.parse(data)).flatMap(([status, ids]) => ids.map((id) => [id, status])));
     for (const id of seats.keys()) show(id, taken.get(id) ?? "AVAILABLE");
@@ -172,11 +202,11 @@ function offerHold() {
   offer([`Hold ${count} ${count === 1 ? "seat" : "seats"}`, () => hold({ seat_ids: [...chosen.keys()] })]);
 }
 
-/** Holds all of these or none. The key is the attempt's own: a lost answer is no second booking. */
+/** Holds all of these or none. */
 async function hold(wanted) {
   wish = wanted;
   trouble = "";
-  booking = await ask("POST", "/holds", { event_id: eventId, ...wanted }, crypto.randomUUID?.());
+  booking = received(await askOnce(`key-hold-${eventId}`, "/holds", { event_id: eventId, ...wanted }));
   sessionStorage.setItem(HELD, booking.id);
   for (const id of chosen.keys()) seats.get(id).setAttribute("aria-pressed", "false");
   chosen = new Map();
@@ -186,7 +216,10 @@ async function hold(wanted) {
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 const labels = (held) => held.map((seat) => seat.seat_label).join(", ");
 
-/** What is held is shown until its deadline, by the server's time left. */
+/** A booking, and when its hold ends on this page's clock, by the server's time left. */
+const received = (answer) => ({ ...answer, endsAt: performance.now() + answer.time_remaining_seconds * 1000 });
+
+/** What is held is shown until its deadline. */
 function showBooking() {
   clearInterval(countdown);
   for (const seat of booking.seats) show(seat.seat_id, booking.status === "CONFIRMED" ? "BOOKED" : "HOLD");
@@ -198,11 +231,16 @@ function showBooking() {
     say("We are confirming your payment. Do not pay again.");
     return offer(["Look again", lookAgain]);
   }
+  if (booking.status === "VOIDED") {
+    say("Your payment came too late for these seats. Nothing is charged; what was paid comes back.", true);
+    return offer();
+  }
   if (booking.status !== "HOLD") return ended();
-  const endsAt = performance.now() + booking.time_remaining_seconds * 1000;
+  const secondsLeft = () => Math.ceil((booking.endsAt - performance.now()) / 1000);
+  if (secondsLeft() <= 0) return void timeIsUp().catch(refused);
   const tick = () => {
-    const left = Math.ceil((endsAt - performance.now()) / 1000);
-    if (left <= 0) return ended();
+    const left = secondsLeft();
+    if (left <= 0) return void timeIsUp().catch(refused);
     say(`${trouble}Held for you ${clock(left)} · ${labels(booking.seats)}`, trouble !== "");
   };
   tick();
@@ -210,26 +248,49 @@ function showBooking() {
   offer([`Pay ${money(booking.total_amount, booking.currency)}`, pay], ["Give up seats", giveUp]);
 }
 
-/** What goes wrong is said beside the countdown: the seats stay held until then. */
+/** Whether a hold has ended is the server's word, not this page's: it may be paid meanwhile. */
+async function timeIsUp() {
+  clearInterval(countdown);
+  const mine = booking;
+  offer();
+  say("Your time is up.");
+  for (;;) {
+    try {
+      booking = received(await ask("GET", `/holds/${mine.id}`));
+      if (booking.status !== "HOLD" || booking.endsAt > performance.now()) return showBooking();
+    } catch (problem) {
+      if (isRefusal(problem)) throw problem;
+      say(SILENT, true);
+    }
+    await pause(LOOK_MS);
+  }
+}
+
+/** The countdown stands still: a payment that has begun in time may end later. */
 async function pay() {
+  const mine = booking;
+  clearInterval(countdown);
   offer();
   trouble = "";
+  say("Paying…");
   try {
-    booking = await ask("POST", `/holds/${booking.id}/confirm`, { payment_method: "card_ok", amount: booking.total_amount });
+    const payment = { payment_method: "card_ok", amount: mine.total_amount };
+    booking = received(await askOnce(`key-pay-${mine.id}`, `/holds/${mine.id}/confirm`, payment));
   } catch (problem) {
-    if (problem.error === "booking_expired") return ended();
+    // Said beside the countdown: the seats stay held until then. Without an answer they may be paid.
     trouble = `${problem.detail ?? SILENT} `;
+    booking = await ask("GET", `/holds/${mine.id}`).then(received, () => mine);
   }
   showBooking();
 }
 
 async function lookAgain() {
-  booking = await ask("GET", `/holds/${booking.id}`);
+  booking = received(await ask("GET", `/holds/${booking.id}`));
   showBooking();
 }
 
 async function giveUp() {
-  booking = await ask("DELETE", `/holds/${booking.id}`);
+  booking = received(await ask("DELETE", `/holds/${booking.id}`));
   showBooking();
 }
 
@@ -246,7 +307,7 @@ function ended() {
 function refused(problem) {
   if (problem.error === "waiting_room_required") return void waitInLine().catch(refused);
   if (problem.error === "waiting_room_token_invalid") sessionStorage.removeItem(TOKEN);
-  if (problem.error === "booking_expired" && booking) return ended();
+  if (problem.error === "booking_expired" && booking) return void lookAgain().catch(refused);
   for (const seat of problem.seats ?? []) if (seat.id) show(seat.id, seat.status);
   if (!booking) offerHold();
   say(problem.detail ?? SILENT, true);
@@ -265,14 +326,28 @@ async function waitInLine() {
     while (!place.admitted) {
       if (place.status === "sold_out" || place.status === "closed") return say(place.message);
       showPlace(place);
-      await new Promise((resolve) => setTimeout(resolve, place.refresh_after_seconds * 1000));
-      place = await ask("GET", `/events/${eventId}/line`);
+      place = await nextPlace(place);
     }
   } finally {
     $("line").hidden = true;
   }
   if (wish) await hold(wish);
   else offerHold();
+}
+
+/** Never gives up a place for a shop that is away for a while. */
+async function nextPlace({ refresh_after_seconds: seconds }) {
+  for (;;) {
+    // Many pages ask: not in the same moment, and not too early.
+    await pause(seconds * 1000 * (1 + Math.random() / 10));
+    try {
+      return await ask("GET", `/events/${eventId}/line`);
+    } catch (problem) {
+      if (problem.error === "waiting_room_off") return { admitted: true };
+      if (isRefusal(problem)) throw problem;
+      $("wait").textContent = "The shop does not answer. Your place is kept: keep this page open.";
+    }
+  }
 }
 
 function showPlace({ position, estimated_wait_seconds: wait }) {
