@@ -172,7 +172,7 @@ function follow() {
   stream.addEventListener("connection", ({ data }) => {
     const { state } = JSON.parse(data);
     if (state === "open") $("connection").textContent = "";
-    if (state === "waiting") $("connection").textContent = "The shop has lost Holdfast: seats may be out of date. Reconnecting…";
+    if (state === "waiting") $("connection").textContent = "The shop has lost Holdfast: seats may be old. Reconnecting…";
   });
   stream.addEventListener("seats", ({ data }) => {
     const taken = new Map(Object.entries(JSON.parse(data)).flatMap(([status, ids]) => ids.map((id) => [id, status])));
