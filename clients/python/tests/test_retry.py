@@ -48,6 +48,20 @@ def test_lost_reply_is_sent_again_under_its_key_and_is_one_hold(proxy: Proxy) ->
     assert len(ann.get_booking(held["id"])["seats"]) == 2
 
 
+def test_lost_reply_of_a_cancellation_is_sent_again_under_its_key(proxy: Proxy) -> None:
+    event = new_event()["id"]
+    ann = client(proxy.url, retry=FAST)
+    held = ann.hold({"event_id": event, "seat_ids": [1]})
+    proxy.requests.clear()
+    proxy.interfere = once("lose reply")
+    assert ann.cancel(held["id"])["status"] == "CANCELLED"
+    assert len(proxy.requests) >= 2
+    assert len({request["idempotency-key"] for request in proxy.requests}) == 1
+    proxy.requests.clear()
+    assert ann.cancel(held["id"], idempotency_key="my-own-key")["status"] == "CANCELLED"
+    assert proxy.requests[0]["idempotency-key"] == "my-own-key"
+
+
 def test_retry_after_is_kept(proxy: Proxy) -> None:
     event = new_event()["id"]
     proxy.interfere = once(refusal(429, "rate_limit_exceeded", {"retry-after": "1"}))

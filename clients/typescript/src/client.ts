@@ -146,7 +146,7 @@ export class Holdfast {
   // -- For admins
 
   /** Creates an event. Not sent again if it is unknown whether it happened: look at the list first. */
-  async createEvent(event: NewEvent, options: CallOptions = {}): Promise<HoldfastEvent> {
+  async createEvent(event: NewEvent, options: Pick<CallOptions, "signal" | "onAnswer"> = {}): Promise<HoldfastEvent> {
     const request = { method: "POST", path: "/api/v1/events", body: event, isRepeatable: false } as const;
     const { signal, onAnswer } = options;
     return (await this.#transport.send<HoldfastEvent>({ ...request, signal, onAnswer })).body;

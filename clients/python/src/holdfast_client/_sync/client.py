@@ -189,11 +189,16 @@ class Holdfast:
         )
         return body
 
-    def cancel(self, booking: str, *, settle_seconds: float = SETTLE_SECONDS) -> s.BookingBody:
+    def cancel(
+        self,
+        booking: str,
+        *,
+        idempotency_key: str | None = None,
+        settle_seconds: float = SETTLE_SECONDS,
+    ) -> s.BookingBody:
         """Releases a hold, or cancels a sale and waits until the archive has that."""
-        return self._transport.settled(
-            change("POST", _booking(booking) + "/cancel"), settle_seconds
-        )
+        request = change("POST", _booking(booking) + "/cancel", key=idempotency_key or new_key())
+        return self._transport.settled(request, settle_seconds)
 
     # -- Waiting room
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .. import _schema as s
 
 SETTLE_PAUSE_SECONDS = 1.0
+# Of one message: a snapshot of the largest event is far smaller.
+SOCKET_BYTES_MAX = 16 * 1024 * 1024
 
 
 class Transport:
@@ -127,5 +129,5 @@ class Transport:
         headers = self._headers()
         # Entered, not left: the follower closes the socket.
         return websockets.sync.client.connect(
-            url, additional_headers=headers, open_timeout=self._timeout, max_size=None
+            url, additional_headers=headers, open_timeout=self._timeout, max_size=SOCKET_BYTES_MAX
         ).__enter__()
