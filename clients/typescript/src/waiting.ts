@@ -22,8 +22,8 @@ export interface Admission {
 const PASSING = new Set(["service_unavailable", "outcome_unknown", "event_not_loaded", "rate_limit_exceeded",
   "too_many_connections", "internal_error"]);
 const LONGEST_PAUSE_MS = 30_000;
-/** A poll comes up to this much earlier than asked for, so that many clients spread out. */
-const EARLY_SHARE = 0.1;
+/** A poll comes up to this much later than asked for, so that many clients spread out. */
+const LATE_SHARE = 0.1;
 
 /** Polls after `refresh_after_seconds` until the place is served; a poll then claims the session. */
 export async function waitForAdmission(client: Holdfast, event: number, options: WaitOptions): Promise<Admission> {
@@ -47,7 +47,7 @@ export async function waitForAdmission(client: Holdfast, event: number, options:
       if (status.status === "sold_out" || status.status === "closed") {
         throw new SaleOverError(status.status, status.message);
       }
-      pauseMs = status.refresh_after_seconds * 1000 * (1 - EARLY_SHARE * Math.random());
+      pauseMs = status.refresh_after_seconds * 1000 * (1 + LATE_SHARE * Math.random());
     } catch (error) {
       if (error instanceof ProblemError && error.code === "waiting_room_off") return open(error.message);
       if (!isPassing(error)) throw error;

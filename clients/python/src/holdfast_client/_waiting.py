@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from ._schema import QueueStatusBody
 
 LONGEST_PAUSE_SECONDS = 30.0
-# A poll comes up to this much earlier than asked for, so that many clients spread out.
-EARLY_SHARE = 0.1
+# A poll comes up to this much later than asked for, so that many clients spread out.
+LATE_SHARE = 0.1
 
 # Codes after which the place is as it was: ask again.
 _PASSING = {

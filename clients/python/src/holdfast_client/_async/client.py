@@ -13,7 +13,7 @@ import httpx
 
 from .._errors import NoAnswerError, ProblemError, SaleOverError, UnexpectedAnswerError
 from .._request import Query, Request, Retry, backoff_seconds, change, get, new_key
-from .._waiting import EARLY_SHARE, LONGEST_PAUSE_SECONDS, Admission, is_passing
+from .._waiting import LATE_SHARE, LONGEST_PAUSE_SECONDS, Admission, is_passing
 from .follow import AsyncFollower
 from .transport import AsyncTransport
 
@@ -247,7 +247,7 @@ class AsyncHoldfast:
                     return Admission(token, status)
                 if status["status"] in ("sold_out", "closed"):
                     raise SaleOverError(status["status"], status["message"])
-                pause = status["refresh_after_seconds"] * (1 - EARLY_SHARE * random.random())
+                pause = status["refresh_after_seconds"] * (1 + LATE_SHARE * random.random())
             except (NoAnswerError, ProblemError, UnexpectedAnswerError) as error:
                 if isinstance(error, ProblemError) and error.code == "waiting_room_off":
                     return Admission.without_room(str(error))
