@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,6 +19,7 @@ from holdfast_client._schema import EventBody
 
 URL = os.environ.get("HOLDFAST_URL", "http://127.0.0.1:8000")
 _numbers = itertools.count()
+T = TypeVar("T")
 
 
 def someone() -> str:
@@ -42,6 +43,15 @@ def new_event() -> EventBody:
     sections: Any = [{"name": "Stalls", "price": 2500, "rows": rows}]
     with admin() as holdfast:
         return holdfast.create_event({"name": "Client test", "currency": "EUR", "sections": sections})
+
+
+def until(ask: Callable[[], T], is_wanted: Callable[[T], bool], seconds: float = 10.0) -> T:
+    """Asks again until the answer is as wanted: what is counted or seen elsewhere takes a moment."""
+    deadline = time.monotonic() + seconds
+    while not is_wanted(answer := ask()):
+        assert time.monotonic() < deadline, f"after {seconds} seconds still {answer!r}"
+        time.sleep(0.05)
+    return answer
 
 
 class Proxy:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
-from conftest import URL, admin, client, new_event, someone
+from conftest import URL, admin, client, new_event, someone, until
 
 from holdfast_client import (
     Admission,
@@ -26,12 +25,13 @@ from holdfast_client._schema import QueueStatusBody
 
 def with_alternatives(hold: Callable[[], None]) -> SeatsUnavailableError:
     """The refusal of a hold. Alternatives come from a view of the seats, which has them in a moment."""
-    until = time.monotonic() + 30
-    while True:
+
+    def refusal() -> SeatsUnavailableError:
         with pytest.raises(SeatsUnavailableError) as refused:
             hold()
-        if refused.value.alternatives or time.monotonic() > until:
-            return refused.value
+        return refused.value
+
+    return until(refusal, lambda one: bool(one.alternatives))
 
 
 def test_whole_sale_join_hold_conflict_pay_cancel() -> None:
@@ -108,6 +108,7 @@ def test_whole_sale_with_asyncio() -> None:
                         {"event_id": event, "seat_ids": [4]}, alternatives=1, waiting_room_token=token
                     )
                 refused = conflict.value
+                await asyncio.sleep(0.05)
             [nearest] = refused.alternatives
             other = await bob.hold({"event_id": event, "seat_ids": nearest}, waiting_room_token=token)
             assert (await bob.cancel(other["id"]))["status"] == "CANCELLED"
@@ -146,8 +147,14 @@ def test_waiting_ends_with_an_invalid_token_and_with_the_sale() -> None:
     with pytest.raises(AdmissionInvalidError):
         ann.wait_for_admission(event, token="v1.forged")
     admin().change_event(event, {"status": "CLOSED"})
-    with pytest.raises((SaleOverError, ProblemError)):
+    with pytest.raises((SaleOverError, ProblemError)) as over:
         ann.wait_for_admission(event)
+    # Joining is refused, or the place says so.
+    error = over.value
+    if isinstance(error, ProblemError):
+        assert error.code == "event_closed"
+    else:
+        assert isinstance(error, SaleOverError) and error.status == "closed"
 
 
 def test_lists_are_read_page_by_page() -> None:

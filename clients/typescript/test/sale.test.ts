@@ -4,7 +4,7 @@ import {
   AdmissionInvalidError, BookingExpiredError, PaymentDeclinedError, ProblemError, SeatsUnavailableError, WaitingRoomRequiredError,
   type QueueStatus,
 } from "holdfast-client";
-import { admin, client, newEvent } from "./support.js";
+import { admin, client, newEvent, until } from "./support.js";
 
 const TEST_MS_MAX = 60_000;
 
@@ -37,13 +37,13 @@ test("a whole sale: join, admitted, hold, conflict with alternatives, pay, cance
 
   const token = { waitingRoomToken: his.token };
   const ask = () => bob.hold({ event_id: event.id, seat_ids: [4, 5] }, { alternatives: 2, ...token });
-  let conflict: SeatsUnavailableError;
-  do {
-    // Alternatives come from a view of the seats, which has them in a moment.
+  const refusal = async (): Promise<SeatsUnavailableError> => {
     const error = await ask().then(() => assert.fail("seat 4 was sold twice"), (error: unknown) => error);
     assert.ok(error instanceof SeatsUnavailableError);
-    conflict = error;
-  } while (conflict.alternatives.length === 0);
+    return error;
+  };
+  // Alternatives come from a view of the seats, which has them in a moment.
+  const conflict = await until(refusal, ({ alternatives }) => alternatives.length > 0);
   assert.equal(conflict.code, "seats_unavailable");
   assert.deepEqual(conflict.seats.find((seat) => seat.id === 4), { id: 4, status: "BOOKED" });
   assert.equal(conflict.traceId.length, 32);

@@ -5,7 +5,8 @@ import { WebSocket } from "ws";
 import { Holdfast, type HoldfastEvent, type HoldfastOptions, type WebSocketClass } from "holdfast-client";
 
 export const URL_OF_API = process.env["HOLDFAST_URL"] ?? "http://127.0.0.1:8000";
-export const webSocket = WebSocket as unknown as WebSocketClass;
+/** As the README says, and as it compiles. */
+export const webSocket: WebSocketClass = WebSocket;
 let users = 0;
 
 /** A user that nobody else has. */
@@ -28,6 +29,17 @@ export const newEvent = (): Promise<HoldfastEvent> =>
     currency: "EUR",
     sections: [{ name: "Stalls", price: 2500, rows: [{ row: "A", seats: 10 }, { row: "B", seats: 10 }] }],
   });
+
+/** Asks again until the answer is as wanted: what is counted or seen elsewhere takes a moment. */
+export async function until<T>(ask: () => Promise<T>, isWanted: (answer: T) => boolean, msMax = 10_000): Promise<T> {
+  const deadline = Date.now() + msMax;
+  for (;;) {
+    const answer = await ask();
+    if (isWanted(answer)) return answer;
+    if (Date.now() > deadline) throw new Error(`After ${msMax} ms still ${JSON.stringify(answer)}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
 
 type Interference = (request: IncomingMessage, response: ServerResponse) => "handled" | "lose reply" | undefined;
 
