@@ -5,6 +5,7 @@ const $ = (id) => document.getElementById(id);
 const eventId = Number(new URLSearchParams(location.search).get("event")) || undefined;
 const TOKEN = `line-${eventId}`;
 const HELD = `hold-${eventId}`;
+const HOLDING = `key-hold-${eventId}`;
 const TICKETS_MAX = 10;
 const LOOK_MS = 1000;
 const SILENT = "The shop does not answer. Try again.";
@@ -41,7 +42,7 @@ async function askOnce(name, path, body) {
     return answer;
   } catch (problem) {
     // Without an answer, or with one of a server in trouble, it may have happened: the next attempt is the same one.
-    if (problem.status < 500 && problem.error !== "in_flight") sessionStorage.removeItem(name);
+    if (isRefusal(problem)) sessionStorage.removeItem(name);
     throw problem;
   }
 }
@@ -53,7 +54,7 @@ const newKey = () =>
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Whether this answer stays the same. What has no status is no answer. */
-const isRefusal = ({ status }) => status < 500 && status !== 429;
+const isRefusal = ({ status, error }) => status < 500 && status !== 429 && error !== "in_flight";
 
 function say(text, isBad = false) {
   $("message").textContent = text;
@@ -206,7 +207,7 @@ function offerHold() {
 async function hold(wanted) {
   wish = wanted;
   trouble = "";
-  booking = received(await askOnce(`key-hold-${eventId}`, "/holds", { event_id: eventId, ...wanted }));
+  booking = received(await askOnce(HOLDING, "/holds", { event_id: eventId, ...wanted }));
   sessionStorage.setItem(HELD, booking.id);
   for (const id of chosen.keys()) seats.get(id).setAttribute("aria-pressed", "false");
   chosen = new Map();
@@ -311,6 +312,8 @@ function refused(problem) {
   for (const seat of problem.seats ?? []) if (seat.id) show(seat.id, seat.status);
   if (!booking) offerHold();
   say(problem.detail ?? SILENT, true);
+  // The seats may be held already, and look taken: the same attempt under the same key tells.
+  if (!booking && wish && !isRefusal(problem)) return offer(["Try again", () => hold(wish)]);
   const groups = problem.alternatives ?? [];
   const label = (id) => seats.get(id)?.dataset.seat ?? id;
   if (groups.length) offer(...groups.map((ids) => [`Hold ${ids.map(label).join(", ")}`, () => hold({ seat_ids: ids })]));
@@ -364,8 +367,10 @@ async function start() {
   await showSale();
   follow();
   const held = sessionStorage.getItem(HELD);
+  // Both survive a reload: an attempt that was not answered, and what is held.
+  const unanswered = sessionStorage.getItem(HOLDING);
+  if (unanswered) return hold(JSON.parse(JSON.parse(unanswered).wanted));
   if (!held) return offerHold();
-  // Survives a reload.
   booking = await ask("GET", `/holds/${held}`);
   showBooking();
 }
