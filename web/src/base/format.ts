@@ -3,35 +3,36 @@
 const money = new Map<string, Intl.NumberFormat>();
 const integer = new Intl.NumberFormat();
 
-function moneyFormat(currency: string): Intl.NumberFormat {
-  let format = money.get(currency);
+/** Digits after the point by ISO 4217, as the server counts them. The browser's own data has other digits for some (HUF, IQD). */
+const NO_MINOR = new Set('BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF'.split(' '));
+const THREE_DIGITS = new Set('BHD IQD JOD KWD LYD OMR TND'.split(' '));
+
+/** Number of digits after the point of a currency. */
+export function minorDigits(currency: string): number {
+  return NO_MINOR.has(currency) ? 0 : THREE_DIGITS.has(currency) ? 3 : 2;
+}
+
+function moneyFormat(currency: string, digits: number): Intl.NumberFormat {
+  const key = `${currency}${digits}`;
+  let format = money.get(key);
   if (!format) {
-    format = new Intl.NumberFormat(undefined, { style: 'currency', currency, currencyDisplay: 'narrowSymbol' });
-    money.set(currency, format);
+    format = new Intl.NumberFormat(undefined, { style: 'currency', currency, currencyDisplay: 'narrowSymbol', minimumFractionDigits: digits, maximumFractionDigits: digits });
+    money.set(key, format);
   }
   return format;
 }
 
-/** Number of digits after the point of a currency, by ISO 4217. */
-export function minorDigits(currency: string): number {
-  return moneyFormat(currency).resolvedOptions().maximumFractionDigits ?? 2;
-}
-
 /** An amount in minor units. */
-export function formatMoney(minor: number, currency: string): string {
-  return moneyFormat(currency).format(minor / 10 ** minorDigits(currency));
+export function formatMoney(minor: number | null | undefined, currency: string): string {
+  if (minor == null) return '–';
+  const digits = minorDigits(currency);
+  return moneyFormat(currency, digits).format(minor / 10 ** digits);
 }
 
 /** An amount without digits after the point where these are zero: for narrow places. */
 export function formatPriceShort(minor: number, currency: string): string {
   const units = minor / 10 ** minorDigits(currency);
-  if (!Number.isInteger(units)) return formatMoney(minor, currency);
-  return new Intl.NumberFormat(undefined, {
-    style: 'currency',
-    currency,
-    currencyDisplay: 'narrowSymbol',
-    maximumFractionDigits: 0,
-  }).format(units);
+  return Number.isInteger(units) ? moneyFormat(currency, 0).format(units) : formatMoney(minor, currency);
 }
 
 export function formatNumber(value: number | null | undefined): string {

@@ -40,13 +40,7 @@ export function EventForm(): JSX.Element {
   const busy = useSignal(false);
   const failure = useSignal<Message | null>(null);
   const wrong = useSignal('');
-  const digits = useComputed(() => {
-    try {
-      return minorDigits(fields.value['currency']!.toUpperCase());
-    } catch {
-      return 2;
-    }
-  });
+  const digits = useComputed(() => minorDigits(fields.value['currency']!.trim().toUpperCase()));
   const plan = useComputed<{ sections: NewSection[]; error: string }>(() => {
     if (layout.value) return { sections: layout.value.sections, error: '' };
     try {
@@ -173,6 +167,7 @@ function SectionsCard({ drafts, layout, error }: { drafts: Signal<Draft[]>; layo
 function sectionOf(draft: Draft, digits: number): NewSection {
   const price = Math.round(Number(draft.price.replace(',', '.')) * 10 ** digits);
   if (!draft.name.trim()) throw new Error('A section needs a name');
+  if (!draft.price.trim()) throw new Error(`${draft.name}: the price is missing; 0 is for free seats`);
   if (!Number.isFinite(price)) throw new Error(`${draft.name}: ${draft.price} is not a price`);
   if (draft.kind === 'general') {
     const capacity = Number(draft.capacity);
