@@ -124,7 +124,7 @@ export class Room {
 
   private take(status: QueueStatus): void {
     if (status.status === 'open' || status.status === 'sold_out' || status.status === 'closed') return this.clear();
-    if (status.status === 'admitted') this.admit(serverNow() + (status.session_seconds_left ?? 0) * 1000);
+    if (status.status === 'admitted') this.admit(serverNow() + Math.max(1, status.session_seconds_left ?? 0) * 1000);
     else {
       const joined = this.stats.value?.joined ?? null;
       this.place.value = { state: status.status, position: status.position ?? null, waitSeconds: status.estimated_wait_seconds ?? null, joined, drawAt: status.on_sale_at ?? null };

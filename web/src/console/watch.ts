@@ -42,7 +42,7 @@ export class Watch {
     const feed = (this.feed = new Feed(this.id));
     feed.attach(this.house);
     feed.onReconnect = () => void this.refresh();
-    feed.onPush = (push) => push.type === 'event_status' && void this.refresh();
+    feed.onPush = (push) => (push.type === 'event_status' || push.type === 'gap') && void this.refresh();
     this.house.isKnown.subscribe((isKnown) => {
       if (!isKnown || this.scene.value) return;
       const scene = new Scene(this.house, makePlan(this.house.sections, this.house.total, this.house.rowStart), event.currency);

@@ -32,7 +32,11 @@ export type Transport = 'socket' | 'stream' | 'poll';
 /** `connecting`: for the first time; `lost`: what is shown may be out of date. */
 export type Connection = 'connecting' | 'live' | 'lost';
 
-const BACKOFF_MS = [500, 1000, 2000, 4000, 8000];
+/** All pages lose their connections at once when a server stops: they come back spread over seconds. */
+const BACKOFF_MS = [4000, 8000, 16_000, 30_000];
+/** Pages are opened one by one, and show nothing yet. */
+const FIRST_BACKOFF_MS = [500, 1000, 2000, 4000, 8000, 16_000, 30_000];
+const EARLY_MAX = 1000;
 const FAILURES_BEFORE_FALLBACK = 2;
 const POLL_MS = 5000;
 /** From polling back to the socket. */
@@ -43,7 +47,8 @@ const STREAM_TYPES = ['connected', 'snapshot', 'seat_update', 'gap', 'booking_ex
 
 /**
  * Keeps a `House` current: over a WebSocket, else server-sent events, else by polling. Resumes
- * where it was after a lost connection; a `gap` makes it forget its place and wait for a snapshot.
+ * where it was after a lost connection; a `gap` makes it forget its place and wait for a snapshot,
+ * and is passed on: the event has to be read again.
  */
 export class Feed {
   readonly connection = signal<Connection>('connecting');
@@ -77,7 +82,9 @@ export class Feed {
   /** The house to keep current; until then messages wait. */
   attach(house: House): void {
     this.house = house;
-    for (const message of this.early.splice(0)) this.hear(message);
+    const early = this.early.splice(0);
+    if (early.length < EARLY_MAX) for (const message of early) this.hear(message);
+    else this.connect();
   }
 
   start(): void {
@@ -206,18 +213,21 @@ export class Feed {
     if (this.stopped) return;
     if (this.connection.value === 'live') this.connection.value = 'lost';
     this.failures = wasOpen ? 1 : this.failures + 1;
-    const wait = BACKOFF_MS[Math.min(this.failures - 1, BACKOFF_MS.length - 1)]!;
-    this.timer = setTimeout(() => void this.tryAgain(wasOpen), wait * (0.5 + Math.random()));
+    const waits = this.connection.value === 'connecting' ? FIRST_BACKOFF_MS : BACKOFF_MS;
+    const wait = waits[Math.min(this.failures - 1, waits.length - 1)]!;
+    this.timer = setTimeout(() => void this.tryAgain(wasOpen), wait * (0.25 + Math.random()));
   }
 
   /** A connection that was refused while the server answers is tried in another way. */
   private async tryAgain(wasOpen: boolean): Promise<void> {
-    if (!wasOpen && (await isReachable())) {
+    const attempt = this.attempts;
+    if (!wasOpen && this.failures >= FAILURES_BEFORE_FALLBACK && (await isReachable())) {
+      if (attempt !== this.attempts) return;
       // A server that trusts nobody's `user_id` refuses it: follow the seats without a name.
       if (this.namesUser) this.namesUser = false;
-      else if (this.failures >= FAILURES_BEFORE_FALLBACK) this.fallBack();
+      else this.fallBack();
     }
-    this.connect();
+    if (attempt === this.attempts) this.connect();
   }
 
   private fallBack(): void {
@@ -230,13 +240,18 @@ export class Feed {
   }
 
   private async poll(): Promise<void> {
+    const attempt = this.attempts;
     let wait = POLL_MS;
     try {
       const answer = await pub.seatBytes(this.event, this.etag);
-      this.etag = answer.headers.get('ETag') ?? undefined;
-      if (answer.status !== 304) this.house?.take(answer.body);
-      this.alive();
+      if (attempt !== this.attempts) return;
+      if (this.house) {
+        if (answer.status !== 304) this.house.take(answer.body);
+        this.etag = answer.headers.get('ETag') ?? undefined;
+        this.alive();
+      }
     } catch (error) {
+      if (attempt !== this.attempts) return;
       if (this.connection.value === 'live') this.connection.value = 'lost';
       if (error instanceof Problem) wait = Math.max(wait, (error.retryAfterSeconds ?? 0) * 1000);
     }
@@ -244,7 +259,7 @@ export class Feed {
       this.failures = 0;
       this.transport.value = 'socket';
     }
-    if (!this.stopped) this.timer = setTimeout(() => this.connect(), wait * (0.9 + Math.random() * 0.2));
+    this.timer = setTimeout(() => this.connect(), wait * (0.9 + Math.random() * 0.2));
   }
 
   private alive(): void {
@@ -256,7 +271,10 @@ export class Feed {
 
   private hear(message: Push): void {
     this.heardAt = Date.now();
-    if (!this.house) return void this.early.push(message);
+    if (!this.house) {
+      if (this.early.length < EARLY_MAX) this.early.push(message);
+      return;
+    }
     switch (message.type) {
       case 'connected':
         // A resumed connection sends no snapshot if nothing changed: it is as current as the server.
@@ -278,6 +296,8 @@ export class Feed {
         return;
       case 'gap':
         this.resume = undefined;
+        // What happened to the event itself is not known any more either.
+        this.onPush?.(message);
         return;
       case 'pong':
         return;

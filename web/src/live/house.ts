@@ -69,12 +69,17 @@ export class House {
   take(bytes: Uint8Array): void {
     if (bytes[0] !== FORMAT) throw new Error(`Unknown seat map format ${bytes[0]}`);
     if (bytes.length !== this.total + 1) throw new Error(`A seat map of ${bytes.length - 1} seats for ${this.total}`);
+    const changes: Change[] = [];
     for (let seat = 1; seat <= this.total; seat++) {
       const byte = bytes[seat]!;
+      const [from, to] = [this.state[seat]!, LETTERS[byte | 0x20] ?? BLOCKED];
       this.rowStart[seat] = byte < 0x61 ? 1 : 0;
-      this.state[seat] = LETTERS[byte | 0x20] ?? BLOCKED;
+      this.state[seat] = to;
+      // The first snapshot changes nothing; a later one has what was not heard in between.
+      if (from !== to && this.isKnown.value) changes.push({ seat, from, to });
     }
     this.recount();
+    if (changes.length) for (const listener of this.listeners) listener(changes, Date.now());
     if (!this.isKnown.value) performance.mark('seats-known');
     this.isKnown.value = true;
     this.dirty = null;
