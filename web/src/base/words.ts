@@ -43,17 +43,20 @@ const PROBLEMS: Record<string, string> = {
   admin_key_missing: 'An admin key is needed.',
 };
 
-/** What to say about an error. `safe`: nothing was charged by what was tried. */
+/** What to say about an error. `safe`: what is true if nothing has happened. */
 export function messageOf(error: unknown, safe = ''): Message {
   if (error instanceof Problem) {
     const wait = error.retryAfterSeconds;
     const base = { detail: error.body.detail, trace: error.body.trace_id, retryAt: wait ? Date.now() + wait * 1000 : undefined };
     if (error.status === 429) return { tone: 'warn', text: `Try again in ${formatAge((wait ?? 1) * 1000)}.`, ...base };
-    if (error.status === 503) return { tone: 'warn', text: `Not available right now.${safe && ` ${safe}`}`, ...base };
+    if (error.code === 'outcome_unknown') return { tone: 'warn', text: 'It is not known yet whether this happened. Look again in a moment.', ...base };
+    // Only this one says that nothing has happened.
+    const isSafe = safe && error.code === 'service_unavailable';
+    if (error.status === 503) return { tone: 'warn', text: `Not available right now.${isSafe ? ` ${safe}` : ''}`, ...base };
     const text = PROBLEMS[error.code] ?? error.body.title;
     return { tone: error.code === 'event_paused' || error.code === 'in_flight' ? 'warn' : 'bad', text, ...base };
   }
-  if (error instanceof Offline) return { tone: 'warn', text: `No answer from the server.${safe && ` ${safe}`}` };
+  if (error instanceof Offline) return { tone: 'warn', text: 'No answer from the server.' };
   return { tone: 'bad', text: 'This page has a defect.', detail: String(error) };
 }
 

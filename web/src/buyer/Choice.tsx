@@ -5,6 +5,7 @@ import { Icon } from '../base/icons';
 import { Button, Segmented, Stepper } from '../base/ui';
 import { seatLabel, seatPlace } from '../map/names';
 import { tiersOf } from '../map/tiers';
+import { hold } from './hold';
 import { Notice, OwnBookings } from './parts';
 import type { Sale } from './sale';
 
@@ -184,7 +185,7 @@ function Foot({ sale }: { sale: Sale }): JSX.Element {
           <b class="sum">{formatMoney(sum, event.currency)}</b>
         </div>
       )}
-      <Button kind="primary wide" id="hold" busy={isBusy} disabled={!request || !isOnSale || sale.seatsMax < 1} onClick={() => void sale.hold()}>
+      <Button kind="primary wide" id="hold" busy={isBusy} disabled={!request || !isOnSale || sale.seatsMax < 1} onClick={() => void hold(sale)}>
         {quantity ? `${isBest ? 'Find and hold' : 'Hold'} ${quantity} ${noun}` : 'Hold seats'}
       </Button>
       <p class="t3 small centre">

@@ -1,10 +1,11 @@
 import { useSignal, useSignalEffect } from '@preact/signals';
-import type { JSX } from 'preact';
-import { useRef } from 'preact/hooks';
+import type { ComponentChildren, JSX } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
 import type { Booking } from '../api/types';
-import { now } from '../base/clock';
+import { now, serverNow } from '../base/clock';
 import { formatCountdown, formatMoney, formatWhenShort, plural, shortId } from '../base/format';
 import { Icon } from '../base/icons';
+import { retryMs, sleep } from '../base/retry';
 import { backOnSale, rowsOf, shortSeats } from '../base/seats';
 import { Button, Confirm, CopyId, Dialog } from '../base/ui';
 import { cancel, extend, pay, SIMULATED_CARDS } from './pay';
@@ -12,9 +13,14 @@ import { CancelSale, MessageNote, Notice } from './parts';
 import type { Sale } from './sale';
 
 const AMBER_MS = 60_000;
-/** How long after its time a hold is asked for: until the server says that it has ended. */
-const ASK_AGAIN_MS = 700;
 const SPOKEN_SECONDS = [120, 60, 30, 10];
+
+/** Says what has become of the seats. It takes the focus when it appears, since what had it is gone. */
+function Title({ kind = 'state-title', children }: { kind?: string; children: ComponentChildren }): JSX.Element {
+  const ref = useRef<HTMLHeadingElement>(null);
+  useEffect(() => ref.current?.focus({ preventScroll: true }), []);
+  return <h2 ref={ref} class={kind} tabIndex={-1}>{children}</h2>;
+}
 
 export function Seats({ booking }: { booking: Booking }): JSX.Element {
   return (
@@ -52,7 +58,7 @@ export function Held({ sale, booking }: { sale: Sale; booking: Booking }): JSX.E
       <div class="panel-scroll held">
         <div class="row top">
           <div class="grow">
-            <p class="t2">Held for you</p>
+            <Title kind="t2 quiet">Held for you</Title>
             <p class={`countdown ${left < AMBER_MS ? 'late' : ''}`} role="timer" aria-label={`Held for ${formatCountdown(left)}`}>{formatCountdown(left)}</p>
           </div>
           <div class="num">
@@ -91,7 +97,7 @@ export function Held({ sale, booking }: { sale: Sale; booking: Booking }): JSX.E
 
 /** Speaks the countdown, and asks the server once the time is over. */
 function useLapse(sale: Sale, booking: Booking): void {
-  const state = useRef({ spoken: Infinity, askedAt: 0 });
+  const state = useRef({ spoken: Infinity, asks: false });
   useSignalEffect(() => {
     const left = Date.parse(booking.hold_expires_at) - now.value;
     const seconds = Math.ceil(left / 1000);
@@ -100,10 +106,19 @@ function useLapse(sale: Sale, booking: Booking): void {
       state.current.spoken = mark;
       sale.spoken.value = `Your seats are held for ${formatCountdown(mark * 1000)}.`;
     }
-    if (left > 0 || Date.now() - state.current.askedAt < ASK_AGAIN_MS) return;
-    state.current.askedAt = Date.now();
-    void sale.refreshBooking(booking.id);
+    if (left > 0 || state.current.asks) return;
+    state.current.asks = true;
+    void askUntilEnded(sale, booking.id).finally(() => (state.current.asks = false));
   });
+}
+
+/** One question after the other, until the server says that the hold has ended, or has more time. */
+async function askUntilEnded(sale: Sale, id: string): Promise<void> {
+  const isOver = (held: Booking | null) => held?.id === id && held.status === 'HOLD' && Date.parse(held.hold_expires_at) <= serverNow();
+  for (let tries = 0; isOver(sale.booking.value); tries++) {
+    await sleep(retryMs(tries));
+    if (isOver(sale.booking.value)) await sale.refreshBooking(id);
+  }
 }
 
 function PayDialog({ sale, booking, onClose }: { sale: Sale; booking: Booking; onClose: () => void }): JSX.Element {
@@ -143,7 +158,7 @@ export function Confirming({ sale, booking }: { sale: Sale; booking: Booking }):
   return (
     <div class="panel-scroll held">
       <p class="t2">Paying {formatMoney(booking.total_amount, booking.currency)}</p>
-      <p class="state-title">We are confirming your payment.</p>
+      <Title>We are confirming your payment.</Title>
       <p class="t2">Do not pay again. This page goes on by itself.</p>
       <Seats booking={booking} />
       <Notice sale={sale} />
@@ -160,7 +175,7 @@ export function Sold({ sale, booking }: { sale: Sale; booking: Booking }): JSX.E
       <div class="row">
         <span class="done"><Icon name="check" /></span>
         <div class="grow">
-          <p class="state-title">These seats are yours.</p>
+          <Title>These seats are yours.</Title>
           <p class="t2">{sale.event.value?.name}</p>
         </div>
       </div>
@@ -195,7 +210,7 @@ export function Ended({ sale, booking }: { sale: Sale; booking: Booking }): JSX.
   const wasPaid = booking.status !== 'CANCELLED' || booking.confirmed_at !== null;
   return (
     <div class="panel-scroll held">
-      <p class="state-title" role="alert">{title}</p>
+      <Title>{title}</Title>
       <p class="t2">{wasPaid ? text(formatMoney(booking.total_amount, booking.currency)) : 'Nothing was charged.'}</p>
       <Seats booking={booking} />
       <Notice sale={sale} />

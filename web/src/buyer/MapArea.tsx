@@ -1,6 +1,6 @@
 import { useComputed, useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { formatMoney, formatPriceShort } from '../base/format';
 import { Icon } from '../base/icons';
 import { Dialog } from '../base/ui';
@@ -12,7 +12,9 @@ import { drawLook } from '../map/sprites';
 import { readPalette } from '../map/palette';
 import { tiersOf } from '../map/tiers';
 import type { MapView } from '../map/view';
-import type { Sale } from './sale';
+import type { Scene } from '../map/scene';
+import { hold, take } from './hold';
+import type { Conflict, Sale } from './sale';
 
 export interface MapHandle {
   view: MapView | null;
@@ -60,7 +62,7 @@ export function MapArea({ sale, handle, isNarrow, sheet }: { sale: Sale; handle:
               else if (scene.plan.areas[hit.section]?.isPanel) sale.chooseGeneral(hit.section, (sale.general.value?.section === hit.section ? sale.general.value.quantity : 0) + 1);
             }}
           >
-            <SeatGrid scene={scene} view={() => handle.view} isChosen={isChosen} onToggle={(seat) => sale.toggle(seat)} onHold={() => void sale.hold()} changes={[seatsTick, sale.names, sale.chosen, sale.booking]} />
+            <SeatGrid scene={scene} view={() => handle.view} isChosen={isChosen} onToggle={(seat) => sale.toggle(seat)} onHold={() => void hold(sale)} changes={[seatsTick, sale.names, sale.chosen, sale.booking]} />
           </SeatMap>
         ) : (
           <div class="map-wait skeleton" aria-hidden="true" />
@@ -197,17 +199,26 @@ function Banner({ sale }: { sale: Sale }): JSX.Element | null {
 function ConflictToast({ sale, bottom }: { sale: Sale; bottom: number }): JSX.Element | null {
   const conflict = sale.conflict.value;
   const scene = sale.scene.value;
+  return conflict && scene && <Toast sale={sale} conflict={conflict} scene={scene} bottom={bottom} />;
+}
+
+function Toast({ sale, conflict, scene, bottom }: { sale: Sale; conflict: Conflict; scene: Scene; bottom: number }): JSX.Element {
   const first = useRef<HTMLButtonElement>(null);
-  useEffect(() => {
-    if (conflict) first.current?.focus();
-  }, [conflict]);
-  if (!conflict || !scene) return null;
+  const toast = useRef<HTMLElement>(null);
+  useEffect(() => first.current?.focus(), [conflict]);
+  // Before it goes, the focus that it has returns to the map.
+  useLayoutEffect(
+    () => () => {
+      if (toast.current?.contains(document.activeElement)) document.querySelector<HTMLElement>('.grids [tabindex="0"]')?.focus({ preventScroll: true });
+    },
+    [],
+  );
   const event = sale.event.value!;
   const words = conflict.isBest
     ? { title: conflict.wanted === 1 ? 'No seat is free for that' : `Fewer than ${conflict.wanted} seats are free for that`, text: 'Nothing is held. Take fewer, let them be apart, or raise the price.' }
     : takenText(conflict.taken.map((seat) => seatLabel(scene, seat)), conflict.wanted, conflict.alternatives.length);
   return (
-    <section class="toast" role="alertdialog" aria-label={words.title} style={{ bottom: `${bottom}px` }}>
+    <section ref={toast} class="toast" role="alertdialog" aria-label={words.title} style={{ bottom: `${bottom}px` }}>
       <div class="grow toast-words">
         <h2>{words.title}</h2>
         <p class="t2">{words.text}</p>
@@ -221,7 +232,7 @@ function ConflictToast({ sale, bottom }: { sale: Sale; bottom: number }): JSX.El
             sale.alternative.value = index;
             sale.markSeats();
           }}
-          onClick={() => void sale.take(index)}
+          onClick={() => void take(sale, index)}
         >
           <span class="row">
             <span class="number">{index + 1}</span>

@@ -11,6 +11,7 @@ import { Button, Live } from '../base/ui';
 import { Choice } from './Choice';
 import { Header } from './Header';
 import { Confirming, Ended, Held, Sold } from './Held';
+import { take } from './hold';
 import { MapArea, type MapHandle } from './MapArea';
 import { MessageNote } from './parts';
 import { resumePayment } from './pay';
@@ -85,7 +86,7 @@ function Panel({ sale, onSection }: { sale: Sale; onSection: (section: number) =
   if (booking) return <Ended sale={sale} booking={booking} />;
   return (
     <>
-      {event.status === 'SCHEDULED' && event.on_sale_at && <OnSaleAt sale={sale} iso={event.on_sale_at} />}
+      {event.status === 'SCHEDULED' && event.on_sale_at && <OnSaleAt iso={event.on_sale_at} />}
       {sale.room.message.value && !sale.room.place.value && (
         <div class="panel-note">
           <MessageNote message={sale.room.message.value} />
@@ -97,15 +98,9 @@ function Panel({ sale, onSection }: { sale: Sale; onSection: (section: number) =
   );
 }
 
-/** When the sale begins; the server says when it has. */
-function OnSaleAt({ sale, iso }: { sale: Sale; iso: string }): JSX.Element {
+/** When the sale begins. */
+function OnSaleAt({ iso }: { iso: string }): JSX.Element {
   const left = Date.parse(iso) - now.value;
-  const asked = useRef(0);
-  useSignalEffect(() => {
-    if (Date.parse(iso) > now.value || Date.now() - asked.current < 1000) return;
-    asked.current = Date.now();
-    void sale.refreshEvent();
-  });
   return (
     <div class="panel-note">
       <div class="note action">
@@ -149,7 +144,7 @@ function useKeys(sale: Sale, handle: MapHandle): void {
       else if (event.key === '-') handle.view?.zoomBy(1 / 1.6);
       else if (event.key === '0') handle.view?.fit();
       else if (event.key === 'Escape') sale.dropConflict();
-      else if ((event.key === '1' || event.key === '2') && sale.conflict.value) void sale.take(Number(event.key) - 1);
+      else if ((event.key === '1' || event.key === '2') && sale.conflict.value) void take(sale, Number(event.key) - 1);
     };
     window.addEventListener('keydown', onKey);
     return () => window.removeEventListener('keydown', onKey);

@@ -1,14 +1,13 @@
 import { buyer } from '../api/client';
-import { Offline, Problem } from '../api/http';
+import { Problem } from '../api/http';
 import { newKey } from '../api/identity';
 import type { Booking } from '../api/types';
 import { serverNow } from '../base/clock';
 import { formatCountdown, formatMoney } from '../base/format';
+import { isFinal, isUnknown, retryMs, sleep } from '../base/retry';
 import { tab } from '../base/storage';
 import { messageOf } from '../base/words';
 import type { Sale } from './sale';
-
-const wait = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
 /** Methods of the simulated provider, in words. */
 export const SIMULATED_CARDS = [
@@ -30,6 +29,7 @@ export async function pay(sale: Sale, method: string): Promise<boolean> {
   tab.set(kept, key);
   try {
     const answer = await payUntilKnown(sale, booking, method, key);
+    sale.notice.value = null;
     sale.adopt(answer);
     if (answer.status === 'CONFIRMING') void awaitSale(sale, answer.id);
     return true;
@@ -42,15 +42,31 @@ export async function pay(sale: Sale, method: string): Promise<boolean> {
   }
 }
 
+/** Sends the payment, under its key, until it is known what came of it. */
 async function payUntilKnown(sale: Sale, booking: Booking, method: string, key: string): Promise<Booking> {
-  for (let attempt = 1; ; attempt++) {
+  let mayBePaid = false;
+  for (let tries = 0; ; tries++) {
     try {
       return (await buyer.pay(booking.id, method, booking.total_amount, key)).body;
     } catch (error) {
-      const isUnknown = error instanceof Offline || (error instanceof Problem && error.code === 'in_flight');
-      if (!isUnknown || attempt >= 20) throw error;
-      sale.notice.value = { tone: 'warn', text: 'We are confirming your payment. Do not pay again.' };
-      await wait(error instanceof Problem ? (error.retryAfterSeconds ?? 1) : Math.min(4, attempt * 0.5));
+      mayBePaid ||= isUnknown(error);
+      if (!mayBePaid || isFinal(error)) throw error;
+      const isUnderWay = error instanceof Problem && error.code === 'in_flight';
+      sale.notice.value = { tone: 'warn', text: isUnderWay ? 'We are confirming your payment. Do not pay again.' : 'We do not know yet whether this payment went through. Do not pay again.' };
+      await sale.pause(retryMs(tries, error));
+    }
+    const known = await askUntilAnswered(sale, booking.id);
+    if (known.status !== 'HOLD' && known.status !== 'CONFIRMING') return known;
+  }
+}
+
+async function askUntilAnswered(sale: Sale, id: string): Promise<Booking> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return (await buyer.booking(id)).body;
+    } catch (error) {
+      if (isFinal(error)) throw error;
+      await sale.pause(retryMs(tries, error));
     }
   }
 }
@@ -69,7 +85,7 @@ async function refused(sale: Sale, booking: Booking, error: unknown): Promise<vo
 /** After a 202: looks until the sale is decided. */
 async function awaitSale(sale: Sale, id: string): Promise<void> {
   for (let delay = 1; sale.booking.value?.id === id && sale.booking.value.status === 'CONFIRMING'; delay = Math.min(5, delay * 1.5)) {
-    await wait(delay);
+    await sleep(delay * 1000);
     await sale.refreshBooking(id);
   }
 }
@@ -78,7 +94,7 @@ async function awaitSale(sale: Sale, id: string): Promise<void> {
 async function awaitCancellation(sale: Sale, id: string): Promise<void> {
   sale.notice.value = { tone: 'action', text: 'The cancellation is being recorded.' };
   for (let delay = 1; sale.booking.value?.id === id && sale.booking.value.status === 'CONFIRMED'; delay = Math.min(5, delay * 1.5)) {
-    await wait(delay);
+    await sleep(delay * 1000);
     await sale.refreshBooking(id);
   }
   sale.notice.value = null;

@@ -1,15 +1,18 @@
 import { computed, signal } from '@preact/signals';
-import { buyer, pub, type Sent } from '../api/client';
-import { Offline, Problem } from '../api/http';
-import { newKey, user } from '../api/identity';
-import type { Booking, EventBody, HoldRequest } from '../api/types';
-import { device, tab } from '../base/storage';
+import { buyer, pub } from '../api/client';
+import { Problem } from '../api/http';
+import { user } from '../api/identity';
+import type { Booking, EventBody, EventStatus, HoldRequest } from '../api/types';
+import { serverNow } from '../base/clock';
+import { isFinal, retryMs, sleep } from '../base/retry';
+import { device } from '../base/storage';
 import { messageOf, type Message } from '../base/words';
 import { Feed, type Push } from '../live/feed';
 import { FREE, House, type Change } from '../live/house';
 import { loadRowNames } from '../map/names';
 import { makePlan } from '../map/plan';
 import { Scene } from '../map/scene';
+import { resumeHold } from './hold';
 import { Room } from './room';
 
 export interface Conflict {
@@ -20,21 +23,15 @@ export interface Conflict {
   /** A number of seats was asked for, not these seats. */
   isBest: boolean;
 }
-interface Pending {
-  key: string;
-  body: HoldRequest;
-}
 
+/** While nothing is pushed. */
 const EVENT_POLL_MS = 10_000;
-const UNKNOWN_TRIES_MAX = 8;
+/** What all pages hear at once they do not ask about at once. */
+const SPREAD_MS = 3000;
+/** Timers cannot be set for longer. */
+const TIMER_MS_MAX = 86_400_000;
 const NAMES_LATER_SEATS = 3000;
 const NAMES_LATER_MS = 1500;
-
-const RETRY_MS_MAX = 8000;
-
-const pause = (tries: number) => new Promise((resolve) => setTimeout(resolve, Math.min(RETRY_MS_MAX, 500 * 2 ** tries) * (0.75 + Math.random() / 2)));
-/** Whether the same request would be answered in the same way again. */
-const isFinal = (error: unknown) => error instanceof Problem && error.status < 500 && error.status !== 429;
 
 /** One buyer and one event: what is shown, and what may be done. */
 export class Sale {
@@ -63,13 +60,16 @@ export class Sale {
   readonly feed: Feed;
   readonly room: Room;
   readonly isSeated = computed(() => this.event.value?.sections?.some((section) => !section.general_admission) ?? true);
-  private hearsEvent = false;
+  private soon: ReturnType<typeof setTimeout> | undefined;
+  private changeTimer: ReturnType<typeof setTimeout> | undefined;
+  private loads = 0;
 
   constructor(readonly id: number) {
     this.feed = new Feed(id);
     this.feed.onPush = (push) => this.hear(push);
     this.feed.onReconnect = () => void this.refresh();
-    this.room = new Room(id, () => this.feed.transport.value === 'socket' && this.feed.connection.value === 'live');
+    this.room = new Room(id, () => this.feed.transport.value === 'socket' && this.isPushed);
+    this.event.subscribe(() => this.awaitChange());
   }
 
   // -- Start -------------------------------------------------------------------------------------
@@ -86,8 +86,8 @@ export class Sale {
       this.failure.value = null;
     } catch (error) {
       this.failure.value = messageOf(error);
-      if (!(error instanceof Problem) || error.status >= 429) setTimeout(() => void this.load(), 3000);
-      else this.feed.stop();
+      if (isFinal(error)) this.feed.stop();
+      else setTimeout(() => void this.load(), retryMs(++this.loads, error));
       return;
     }
     const event = this.event.value;
@@ -98,8 +98,9 @@ export class Sale {
     this.house.listeners.add((changes) => this.watchChoice(changes));
     this.house.isKnown.subscribe((isKnown) => isKnown && this.layOut());
     this.feed.attach(this.house);
-    setInterval(() => !document.hidden && !this.hearsEvent && void this.refreshEvent(), EVENT_POLL_MS);
-    document.addEventListener('visibilitychange', () => !document.hidden && void this.refreshEvent());
+    const look = () => !document.hidden && !this.isPushed && void this.refreshEvent();
+    setInterval(look, EVENT_POLL_MS);
+    document.addEventListener('visibilitychange', look);
     await this.restore();
     if (!this.isHolding) await this.room.start();
   }
@@ -119,6 +120,28 @@ export class Sale {
     setTimeout(load, this.house.total > NAMES_LATER_SEATS ? NAMES_LATER_MS : 0);
   }
 
+  /** Whether the server tells changes of the event by itself. */
+  private get isPushed(): boolean {
+    return this.feed.transport.value !== 'poll' && this.feed.connection.value === 'live';
+  }
+
+  /** Waits so long, or until a lost connection is there again. */
+  pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      let wasLost = false;
+      const stop = this.feed.connection.subscribe((connection) => {
+        if (connection === 'live' && wasLost) done();
+        wasLost = connection !== 'live';
+      });
+      const timer = setTimeout(() => done(), ms);
+      const done = () => {
+        clearTimeout(timer);
+        stop();
+        resolve();
+      };
+    });
+  }
+
   get isHolding(): boolean {
     const status = this.booking.value?.status;
     return status === 'HOLD' || status === 'CONFIRMING';
@@ -126,12 +149,11 @@ export class Sale {
 
   /** What this device knew before a reload: an unanswered request, a hold, bookings. */
   private async restore(): Promise<void> {
-    const pending = tab.getJson<Pending>(`pending.${this.id}`);
-    if (pending) await this.sendHold(pending.body, { key: pending.key, admission: this.room.token });
+    await resumeHold(this);
     const kept = device.get(this.keptKey);
     for (let tries = 0; !this.booking.value && kept && !(await this.refreshBooking(kept)); tries++) {
       this.notice.value = { tone: 'warn', text: 'Checking whether your seats are held.' };
-      await pause(tries);
+      await this.pause(retryMs(tries));
     }
     if (kept) this.notice.value = null;
     if (!(await this.listOwned())) void this.listLater();
@@ -140,7 +162,7 @@ export class Sale {
   /** The archive has no answer right now: sold seats are shown once it has. */
   private async listLater(): Promise<void> {
     let tries = 0;
-    do await pause(tries++);
+    do await sleep(retryMs(tries++));
     while (!(await this.listOwned()));
   }
 
@@ -171,13 +193,36 @@ export class Sale {
 
   async refreshEvent(): Promise<void> {
     try {
-      const { body } = await pub.event(this.id);
-      const before = this.event.value;
-      if (JSON.stringify(before) !== JSON.stringify(body)) this.event.value = body;
-      if (before && before.status !== body.status) this.spoken.value = body.status === 'PAUSED' ? 'The sale is paused.' : body.status === 'CLOSED' ? 'The sale has ended.' : '';
+      this.takeEvent((await pub.event(this.id)).body);
     } catch (error) {
       console.warn('The event is not known right now', error);
     }
+  }
+
+  /** Reads the event within seconds, once for all that ask for it until then. */
+  refreshEventSoon(): void {
+    this.soon ??= setTimeout(() => {
+      this.soon = undefined;
+      void this.refreshEvent();
+    }, Math.random() * SPREAD_MS);
+  }
+
+  private takeEvent(event: EventBody): void {
+    const before = this.event.value;
+    if (JSON.stringify(before) !== JSON.stringify(event)) this.event.value = event;
+    if (before && before.status !== event.status) this.spoken.value = event.status === 'PAUSED' ? 'The sale is paused.' : event.status === 'CLOSED' ? 'The sale has ended.' : '';
+  }
+
+  /** The sale begins and ends by the clock, which nobody pushes: then the event is read. */
+  private awaitChange(): void {
+    clearTimeout(this.changeTimer);
+    const event = this.event.value;
+    const at = event?.status === 'SCHEDULED' ? event.on_sale_at : event?.status === 'CLOSED' ? null : event?.off_sale_at;
+    if (!at) return;
+    const left = Date.parse(at) - serverNow();
+    // Once it is over, the server's answer was of before it: again, but not at once.
+    const wait = (left > 0 ? left : SPREAD_MS) + Math.random() * SPREAD_MS;
+    this.changeTimer = setTimeout(() => (wait > TIMER_MS_MAX ? this.awaitChange() : void this.refreshEvent().then(() => this.awaitChange())), Math.min(wait, TIMER_MS_MAX));
   }
 
   /** Asks for a booking; what the server says counts. Returns whether it has answered. */
@@ -199,10 +244,11 @@ export class Sale {
     if (push.type === 'booking_expired' && push.booking_id === this.booking.value?.id) void this.refreshBooking(push.booking_id!);
     else if (push.type === 'sold_out' || push.type === 'sale_closed') {
       this.room.clear();
-      void this.refreshEvent();
-    } else if (push.type === 'event_status') {
-      this.hearsEvent = true;
-      void this.refreshEvent();
+      this.refreshEventSoon();
+    } else if (push.type === 'gap') this.refreshEventSoon();
+    else if (push.type === 'event_status' && this.event.value) {
+      const { status, on_sale_at = null, off_sale_at = null } = push;
+      this.takeEvent({ ...this.event.value, status: status as EventStatus, on_sale_at, off_sale_at });
     }
   }
 
@@ -226,6 +272,8 @@ export class Sale {
     this.notice.value = null;
     this.general.value = null;
     this.chosen.value = seats;
+    // The button holds what is marked on the map.
+    if (seats.length) this.mode.value = 'map';
     const taken = new Set([...this.taken.value].filter((seat) => seats.includes(seat)));
     this.taken.value = taken;
     if (!taken.size) this.dropConflict();
@@ -235,6 +283,7 @@ export class Sale {
   chooseGeneral(section: number, quantity: number): void {
     this.setChosen([]);
     this.general.value = quantity > 0 ? { section, quantity } : null;
+    if (quantity > 0) this.mode.value = 'map';
   }
 
   dropConflict(): void {
@@ -289,77 +338,9 @@ export class Sale {
     return seats.length ? { event_id, seat_ids: seats } : null;
   });
 
-  async hold(body = this.request.value): Promise<void> {
-    if (!body || this.busy.value) return;
-    await this.sendHold(body, { key: newKey(), admission: this.room.token });
-  }
-
-  /** Sends a hold until it is known what came of it: the key makes the repetition safe. */
-  private async sendHold(body: HoldRequest, sent: Sent): Promise<void> {
-    this.busy.value = 'hold';
-    this.notice.value = null;
-    tab.setJson(`pending.${this.id}`, { key: sent.key, body } satisfies Pending);
-    try {
-      for (let attempt = 1; ; attempt++) {
-        try {
-          this.adopt((await buyer.hold(body, sent)).body);
-          return;
-        } catch (error) {
-          const isUnknown = error instanceof Offline || (error instanceof Problem && (error.code === 'outcome_unknown' || error.code === 'in_flight'));
-          if (!isUnknown || attempt >= UNKNOWN_TRIES_MAX) throw error;
-          this.notice.value = { tone: 'warn', text: 'Checking whether your seats are held.' };
-          const wait = error instanceof Problem ? (error.retryAfterSeconds ?? 1) : Math.min(4, attempt * 0.5);
-          await new Promise((resolve) => setTimeout(resolve, wait * 1000));
-        }
-      }
-    } catch (error) {
-      this.refused(error, body);
-    } finally {
-      tab.set(`pending.${this.id}`, null);
-      this.busy.value = '';
-    }
-  }
-
-  private refused(error: unknown, body: HoldRequest): void {
-    if (!(error instanceof Problem)) {
-      this.notice.value = messageOf(error, 'Nothing was charged.');
-      return;
-    }
-    const { code } = error;
-    if (code === 'seats_unavailable') return this.conflicted(error, body);
-    if (code === 'waiting_room_required') return void this.room.join();
-    if (code === 'waiting_room_token_invalid') {
-      void this.room.poll();
-      this.notice.value = messageOf(error);
-    } else if (code === 'user_limit') {
-      this.notice.value = { ...messageOf(error), text: `At most ${this.event.value?.max_seats_per_user ?? 10} seats for one buyer.` };
-    } else this.notice.value = messageOf(error, 'Nothing was charged.');
-    if (code.startsWith('event_') || code === 'not_on_sale' || code === 'sold_out') void this.refreshEvent();
-  }
-
-  private conflicted(error: Problem, body: HoldRequest): void {
-    const wanted = body.seat_ids?.length ?? body.quantity ?? 1;
-    const taken = (error.body.seats ?? []).filter((seat) => seat.status !== 'AVAILABLE').map((seat) => seat.id);
-    const alternatives = (error.body.alternatives ?? []).slice(0, 2);
-    for (const seat of error.body.seats ?? []) this.house.set([seat.id], seat.status);
-    this.taken.value = new Set([...this.taken.value, ...taken.filter((seat) => this.chosen.value.includes(seat))]);
-    this.conflict.value = { taken, alternatives, wanted, isBest: !body.seat_ids };
-    this.alternative.value = alternatives.length ? 0 : -1;
-    this.markSeats();
-  }
-
-  /** Holds the seats that were offered instead. */
-  async take(alternative: number): Promise<void> {
-    const seats = this.conflict.value?.alternatives[alternative];
-    if (!seats || this.busy.value) return;
-    this.setChosen(seats);
-    this.taken.value = new Set();
-    this.dropConflict();
-    await this.hold();
-  }
-
   /** Takes what the server says about the buyer's booking. */
   adopt(booking: Booking | null): void {
+    const before = this.booking.value;
     this.booking.value = booking;
     const isOpen = booking?.status === 'HOLD' || booking?.status === 'CONFIRMING';
     device.set(this.keptKey, isOpen ? booking.id : null);
@@ -372,6 +353,7 @@ export class Sale {
       if (booking.status === 'CONFIRMED') {
         this.owned.value = [booking, ...this.owned.value.filter((one) => one.id !== booking.id)];
         this.room.clear();
+        if (before?.id === booking.id && before.status !== 'CONFIRMED') this.alert.value = 'These seats are yours.';
       } else this.owned.value = this.owned.value.filter((one) => one.id !== booking.id);
     }
     this.markSeats();
@@ -380,6 +362,7 @@ export class Sale {
   /** Back to the choice, after a receipt or an ended hold. */
   chooseAgain(): void {
     this.notice.value = null;
+    this.alert.value = '';
     this.adopt(null);
     void this.refreshEvent();
     if (!this.room.place.value) void this.room.start();

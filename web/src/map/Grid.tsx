@@ -43,23 +43,31 @@ export function SeatGrid(props: Props): JSX.Element {
   const seat = cursor.value || first;
   const rowIndex = plan.rowOf[seat] ?? NO_ROW;
 
-  useLayoutEffect(() => {
-    if (!hasFocus.value) return;
+  /** Brings the cursor into view, unless the focus came here without a key: then the map stays where it is. */
+  const showCursor = () => {
     scene.cursor = seat;
     const view = props.view();
-    view?.showSeat(seat, 16);
+    if (root.current?.querySelector(':focus-visible')) view?.showSeat(seat, 16);
     view?.redrawOverlay();
+  };
+  useLayoutEffect(() => {
+    if (!hasFocus.value) return;
     root.current?.querySelector<HTMLElement>('[tabindex="0"]')?.focus({ preventScroll: true });
     isMoving.current = false;
+    showCursor();
   }, [cursor.value]);
 
   const onFocus = () => {
     if (hasFocus.value) return;
     hasFocus.value = true;
-    scene.cursor = seat;
     cursor.value = seat;
-    props.view()?.showSeat(seat, 16);
-    props.view()?.redrawOverlay();
+    showCursor();
+  };
+  /** A screen reader's press. */
+  const press = (to: number) => {
+    isMoving.current = hasFocus.value && to !== cursor.value;
+    cursor.value = to;
+    props.onToggle(to);
   };
   const onBlur = (event: FocusEvent) => {
     if (isMoving.current || root.current?.contains(event.relatedTarget as Node)) return;
@@ -88,14 +96,14 @@ export function SeatGrid(props: Props): JSX.Element {
         if (!area || area.isPanel) return null;
         const isHere = rowIndex >= area.firstRow && rowIndex < area.endRow;
         const label = `${section.name}, ${formatMoney(section.price, scene.currency)}`;
-        if (!isHere) return <OtherSection label={label} free={house.counts.value[index]?.free ?? 0} total={section.total_seats} />;
+        if (!isHere) return <OtherSection label={label} free={house.counts.value[index]?.free ?? 0} total={section.total_seats} onPress={() => (cursor.value = plan.rows[area.firstRow]?.first ?? seat)} />;
         const from = Math.max(area.firstRow, rowIndex - 1);
         const rows = plan.rows.slice(from, Math.min(area.endRow - 1, rowIndex + 1) + 1);
         const columns = Math.max(...plan.rows.slice(area.firstRow, area.endRow).map((row) => row.count));
         return (
           <div role="grid" aria-label={label} aria-rowcount={area.endRow - area.firstRow} aria-colcount={columns} aria-multiselectable="true">
             {rows.map((row, i) => (
-              <GridRow scene={scene} row={row} index={from + i - area.firstRow + 1} current={seat} isCurrent={from + i === rowIndex} price={formatMoney(section.price, scene.currency)} isChosen={props.isChosen} />
+              <GridRow scene={scene} row={row} index={from + i - area.firstRow + 1} current={seat} isCurrent={from + i === rowIndex} price={formatMoney(section.price, scene.currency)} isChosen={props.isChosen} onPress={press} />
             ))}
           </div>
         );
@@ -105,17 +113,17 @@ export function SeatGrid(props: Props): JSX.Element {
 }
 
 /** A section where the cursor is not: one cell stands for its seats. */
-function OtherSection({ label, free, total }: { label: string; free: number; total: number }): JSX.Element {
+function OtherSection({ label, free, total, onPress }: { label: string; free: number; total: number; onPress: () => void }): JSX.Element {
   return (
     <div role="grid" aria-label={label}>
       <div role="row">
-        <span role="gridcell" tabIndex={-1} aria-label={`${label}, ${free} of ${total} seats free`} />
+        <span role="gridcell" tabIndex={-1} aria-label={`${label}, ${free} of ${total} seats free`} onClick={onPress} />
       </div>
     </div>
   );
 }
 
-function GridRow(props: { scene: Scene; row: Row; index: number; current: number; isCurrent: boolean; price: string; isChosen: (seat: number) => boolean }): JSX.Element {
+function GridRow(props: { scene: Scene; row: Row; index: number; current: number; isCurrent: boolean; price: string; isChosen: (seat: number) => boolean; onPress: (seat: number) => void }): JSX.Element {
   const { scene, row } = props;
   return (
     <div role="row" aria-rowindex={props.index}>
@@ -129,6 +137,7 @@ function GridRow(props: { scene: Scene; row: Row; index: number; current: number
             aria-selected={chosen}
             tabIndex={props.isCurrent && seat === props.current ? 0 : -1}
             aria-label={`${seatPlace(scene, seat)}, ${props.price}, ${wordOf(scene, seat, chosen)}`}
+            onClick={() => props.onPress(seat)}
           />
         );
       })}
