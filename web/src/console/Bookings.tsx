@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import { formatMoney, formatNumber, formatUtc, formatUtcTime, plural, shortId } from '../base/format';
 import { Button } from '../base/ui';
 import { messageOf, type Message } from '../base/words';
@@ -48,19 +48,24 @@ function List(): JSX.Element {
   const asOf = useSignal<string | null>(null);
   const busy = useSignal(false);
   const failure = useSignal<Message | null>(null);
+  const asked = useRef(0);
   const load = async (next?: string) => {
     if (id === null) return;
+    // Only what was asked for last is shown.
+    const turn = ++asked.current;
     busy.value = true;
     try {
       const { body } = await admin.bookings(id, { status: status.value, cursor: next });
+      if (turn !== asked.current) return;
       list.value = next ? [...(list.value ?? []), ...body.bookings] : body.bookings;
       cursor.value = body.next_cursor;
       asOf.value = body.as_of;
       failure.value = null;
     } catch (error) {
-      failure.value = messageOf(error);
+      if (turn === asked.current) failure.value = messageOf(error);
+    } finally {
+      if (turn === asked.current) busy.value = false;
     }
-    busy.value = false;
   };
   useEffect(() => {
     list.value = null;

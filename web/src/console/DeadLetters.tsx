@@ -1,6 +1,6 @@
 import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { formatNumber, formatUtc, shortId } from '../base/format';
+import { formatNumber, formatUtc, plural, shortId } from '../base/format';
 import { Button, Confirm } from '../base/ui';
 import { admin } from './admin';
 import { useAct, useLoad } from './load';
@@ -22,6 +22,7 @@ export function DeadLetters(): JSX.Element {
   const said = useSignal<{ letter: string; tone: string; text: string; detail: string } | null>(null);
   const { busy, failure, act } = useAct();
   const body = letters.data.value;
+  const silent = body?.silent_partitions ?? [];
   const replay = () =>
     act(async () => {
       const { body: answer } = await admin.replay(asks.value!.id);
@@ -36,7 +37,8 @@ export function DeadLetters(): JSX.Element {
       <main class="body">
         <Waits of={letters} />
         {said.value && <p class={`note ${said.value.tone}`} role="status"><b class="mono">{said.value.letter}</b> {said.value.text} {said.value.detail}</p>}
-        {body?.letters.length === 0 && <p class="card empty">None. Entries that the archive refuses are kept here until somebody has looked at them.</p>}
+        {silent.length > 0 && <p class="note warn" role="status">The Redis of {plural(silent.length, 'partition')} does not answer: letters of {silent.join(', ')} are not shown.</p>}
+        {body?.letters.length === 0 && !silent.length && <p class="card empty">None. Entries that the archive refuses are kept here until somebody has looked at them.</p>}
         {body && body.letters.length > 0 && (
           <section class="card table-card" tabIndex={0} aria-label="Dead letters">
             <table>

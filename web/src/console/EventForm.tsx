@@ -146,7 +146,7 @@ function SectionsCard({ drafts, layout, error }: { drafts: Signal<Draft[]>; layo
       <div class="row">
         <h2 class="grow">Sections</h2>
         <label class="btn small file">
-          Layout file…
+          Layout file (JSON)…
           <input type="file" accept=".json,application/json" class="sr" onChange={(event) => void readFile(event.currentTarget.files?.[0])} />
         </label>
       </div>

@@ -20,6 +20,8 @@ const AGE_HOT_MS = 5 * 60_000;
 /** A hold that has just begun is told from a seat that is not held. */
 const AGE_FLOOR = 0.15;
 const DEMAND_MS = 5000;
+/** As many as the server takes in one request. */
+const PORTION_SEATS = 1000;
 const STATES = ['Free', 'Held', 'Sold', 'Blocked'];
 
 /** The house: states, how often seats were held, how old holds are; and blocks by dragging. */
@@ -157,13 +159,19 @@ function BlockBar({ watch: current, seats, onDone }: { watch: Watch; seats: numb
   const act = async () => {
     busy.value = true;
     failure.value = null;
+    let changed = 0;
     try {
-      const { body } = asks.value === 'release' ? await admin.release(current.id, which, reason.value.trim()) : await admin.block(current.id, which, reason.value.trim());
-      said.value = `${plural(body.changed, 'seat')} ${asks.value === 'release' ? 'released' : 'blocked'}.`;
+      // Each portion is decided by itself; what is done is no longer among `which` when this is tried again.
+      const send = asks.value === 'release' ? admin.release : admin.block;
+      for (let from = 0; from < which.length; from += PORTION_SEATS) {
+        changed += (await send(current.id, which.slice(from, from + PORTION_SEATS), reason.value.trim())).body.changed;
+      }
+      said.value = `${plural(changed, 'seat')} ${asks.value === 'release' ? 'released' : 'blocked'}.`;
       asks.value = null;
       onDone();
     } catch (error) {
-      failure.value = messageOf(error);
+      const message = messageOf(error);
+      failure.value = changed ? { ...message, text: `${message.text} ${plural(changed, 'seat')} of ${formatNumber(which.length)} were done before.` } : message;
     }
     busy.value = false;
   };

@@ -94,26 +94,28 @@ function Tiles({ watch: current }: { watch: Watch }): JSX.Element {
       <Tile label="Sold" value={count(all.sold)} unit={money('sold')} values={history.sold} tone="ok" />
       <Tile label="Holds granted" value={rate ? formatRate(rate.held) : '–'} unit="a second" values={rates.map((point) => point.held)} tone="action" />
       <Tile label="Refused" value={rate ? formatRate(rate.taken + rate.gated) : '–'} unit="a second" values={rates.map((point) => point.taken + point.gated)} tone="none" />
-      <Tile label="Archive behind" value={behind ? formatAge(behind.seconds_behind * 1000) : '–'} unit={behind ? plural(behind.entries_behind, 'entry', 'entries') : ''} values={trend.value.behind} tone={behind && behind.seconds_behind > BEHIND_LATE_SECONDS ? 'warn' : 'ok'} />
+      <Tile label="Archive behind" value={behind ? formatAge(behind.seconds_behind * 1000) : '–'} unit={behind?.entries_behind == null ? '' : plural(behind.entries_behind, 'entry', 'entries')} values={trend.value.behind} tone={behind && behind.seconds_behind > BEHIND_LATE_SECONDS ? 'warn' : 'ok'} />
     </section>
   );
 }
 
 /** Pauses and resumes, after it has said what will happen. */
 function Pause({ watch: current }: { watch: Watch }): JSX.Element | null {
-  const asks = useSignal(false);
+  /** What was asked for: the sale may change while the question is open. */
+  const asks = useSignal<'PAUSED' | 'ON_SALE' | null>(null);
   const busy = useSignal(false);
   const failure = useSignal<Message | null>(null);
   const event = current.event.value!;
-  if (event.status !== 'ON_SALE' && event.status !== 'PAUSED') return null;
-  const pauses = event.status === 'ON_SALE';
+  if (event.status !== 'ON_SALE' && event.status !== 'PAUSED' && !asks.value) return null;
+  const isOnSale = event.status === 'ON_SALE';
+  const pauses = asks.value === 'PAUSED';
   const { held } = current.house.all.value;
   const change = async () => {
     busy.value = true;
     failure.value = null;
     try {
       current.event.value = (await admin.changeEvent(event.id, { status: pauses ? 'PAUSED' : 'ON_SALE' })).body;
-      asks.value = false;
+      asks.value = null;
       void loadEvents();
     } catch (error) {
       failure.value = messageOf(error);
@@ -122,7 +124,7 @@ function Pause({ watch: current }: { watch: Watch }): JSX.Element | null {
   };
   return (
     <>
-      <Button icon={pauses ? 'pause' : 'play'} onClick={() => (asks.value = true)}>{pauses ? 'Pause sale' : 'Resume sale'}</Button>
+      <Button icon={isOnSale ? 'pause' : 'play'} onClick={() => (asks.value = isOnSale ? 'PAUSED' : 'ON_SALE')}>{isOnSale ? 'Pause sale' : 'Resume sale'}</Button>
       {asks.value && (
         <Confirm
           title={pauses ? `Pause ${event.name}?` : `Resume ${event.name}?`}
@@ -132,7 +134,10 @@ function Pause({ watch: current }: { watch: Watch }): JSX.Element | null {
           busy={busy.value}
           error={failure.value && <Note message={failure.value} />}
           onConfirm={() => void change()}
-          onClose={() => (asks.value = false)}
+          onClose={() => {
+            asks.value = null;
+            failure.value = null;
+          }}
         />
       )}
     </>

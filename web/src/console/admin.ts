@@ -70,7 +70,7 @@ export const admin = {
   limits: () => call<Admin.Limits>('/admin/limits'),
   changeLimits: (change: { rule?: string; mode: string }) => call<Admin.Limits>('/admin/limits', { method: 'PATCH', body: change }),
   accessLists: () => call<Admin.Access>('/admin/access'),
-  deadLetters: () => call<{ total: number; letters: Admin.DeadLetter[] }>('/admin/dead-letters?page_size=200'),
+  deadLetters: () => call<Admin.DeadLetters>('/admin/dead-letters?page_size=200'),
   replay: (id: string) => post<Admin.Replayed>(`/admin/dead-letters/${encodeURIComponent(id)}/replay`, {}),
   audit: (filter: { who?: string | undefined; cursor?: string | undefined }) => call<{ acts: Admin.AuditAct[]; next_cursor: string | null }>(`/admin/audit${query(filter)}`),
   rooms: () => call<{ rooms: Admin.NamedRoom[] }>('/admin/waiting-rooms'),

@@ -1,5 +1,5 @@
 import { useSignal, type Signal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import type { Answer } from '../api/http';
 import { messageOf, type Message } from '../base/words';
 
@@ -15,7 +15,11 @@ export function useLoad<T>(read: () => Promise<Answer<T>>, about: unknown[], eve
   const data = useSignal<T | null>(null);
   const failure = useSignal<Message | null>(null);
   const busy = useSignal(false);
-  const load = async (isWanted: () => boolean) => {
+  const asked = useRef(0);
+  const load = async () => {
+    // Only what was asked for last is shown.
+    const turn = ++asked.current;
+    const isWanted = () => turn === asked.current;
     busy.value = true;
     try {
       const { body } = await read();
@@ -25,20 +29,19 @@ export function useLoad<T>(read: () => Promise<Answer<T>>, about: unknown[], eve
     } catch (error) {
       if (isWanted()) failure.value = messageOf(error);
     } finally {
-      busy.value = false;
+      if (isWanted()) busy.value = false;
     }
   };
   useEffect(() => {
-    let isHere = true;
     data.value = failure.value = null;
-    void load(() => isHere);
-    const timer = everyMs ? setInterval(() => !document.hidden && (data.value === null || mayChange(data.value)) && void load(() => isHere), everyMs) : undefined;
+    void load();
+    const timer = everyMs ? setInterval(() => !document.hidden && !busy.value && (data.value === null || mayChange(data.value)) && void load(), everyMs) : undefined;
     return () => {
-      isHere = false;
+      asked.current++;
       clearInterval(timer);
     };
   }, about);
-  return { data, failure, busy, reload: () => load(() => true) };
+  return { data, failure, busy, reload: load };
 }
 
 /** An act on the server that a dialog asks for: what it says about a failure, and whether it runs. */

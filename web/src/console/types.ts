@@ -80,7 +80,7 @@ export interface Overview {
   } | null;
   waiting_room: RoomFigures | null;
   archive: {
-    entries_behind: number;
+    entries_behind: number | null;
     seconds_behind: number;
     log_entries: number;
     log_entries_max: number;
@@ -105,7 +105,7 @@ export interface AdminSeat {
   label: string;
   section: string;
   row: string | null;
-  price: number;
+  price: number | null;
 }
 export type ArchivedStatus = BookingStatus | 'COMMITTED';
 
@@ -275,6 +275,12 @@ export interface Limits {
 }
 export interface Access {
   entries: { access: string; subject: string; reason: string; by: string; at: string; until: string | null }[];
+}
+export interface DeadLetters {
+  total: number;
+  letters: DeadLetter[];
+  /** Partitions whose letters are not known, since their Redis does not answer. */
+  silent_partitions?: number[];
 }
 export interface DeadLetter {
   id: string;
