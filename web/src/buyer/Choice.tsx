@@ -6,6 +6,7 @@ import { Button, Segmented, Stepper } from '../base/ui';
 import { seatLabel, seatPlace } from '../map/names';
 import { tiersOf } from '../map/tiers';
 import { hold } from './hold';
+import { isCoarse, leftWord } from './left';
 import { Notice, OwnBookings } from './parts';
 import type { Sale } from './sale';
 
@@ -44,12 +45,14 @@ export function Sections({ sale, onSection }: { sale: Sale; onSection: (section:
   const sections = event.sections ?? [];
   const tiers = tiersOf(sections);
   const counts = sale.house?.counts.value ?? [];
+  const hidesCounts = isCoarse(event);
   return (
     <ul class="sections" aria-label="Sections">
       {sections.map((section, index) => {
         const count = counts[index];
         const share = (value: number) => `${(100 * value) / section.total_seats}%`;
-        const isFew = count && count.free > 0 && count.free <= section.total_seats / 10;
+        const left = !count ? '–' : hidesCounts ? leftWord(count.free, section.total_seats) : `${formatNumber(count.free)} of ${formatNumber(section.total_seats)} free`;
+        const isFew = count && !hidesCounts && count.free > 0 && count.free <= section.total_seats / 10;
         return (
           <li>
             <button type="button" class="section" onClick={() => onSection(index)} title="Show on the map">
@@ -57,17 +60,19 @@ export function Sections({ sale, onSection }: { sale: Sale; onSection: (section:
                 <i class={`dot tier${tiers[index]}`} />
                 <span class="section-name cut">{section.name}</span>
                 {isFew && <span class="badge warn">Few left</span>}
-                {count && count.free === 0 && <span class="badge">{count.held ? 'All held' : 'Sold out'}</span>}
+                {count && count.free === 0 && !hidesCounts && <span class="badge">{count.held ? 'All held' : 'Sold out'}</span>}
                 <span class="grow" />
                 <span>{formatMoney(section.price, event.currency)}</span>
               </span>
-              <span class="meter">
-                <i class={`fill tier${tiers[index]}`} style={{ width: share(count?.free ?? 0) }} />
-                <i class="held" style={{ width: share(count?.held ?? 0) }} />
-              </span>
+              {!hidesCounts && (
+                <span class="meter">
+                  <i class={`fill tier${tiers[index]}`} style={{ width: share(count?.free ?? 0) }} />
+                  <i class="held" style={{ width: share(count?.held ?? 0) }} />
+                </span>
+              )}
               <span class="row small t3">
-                <span class="grow">{count ? `${formatNumber(count.free)} of ${formatNumber(section.total_seats)} free` : '–'}</span>
-                {count && count.held > 0 && <span>{formatNumber(count.held)} held, may come back</span>}
+                <span class="grow">{left}</span>
+                {count && count.held > 0 && !hidesCounts && <span>{formatNumber(count.held)} held, may come back</span>}
               </span>
             </button>
             {section.general_admission && <GeneralChoice sale={sale} index={index} />}

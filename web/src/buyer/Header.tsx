@@ -4,6 +4,7 @@ import { token, user, setUser } from '../api/identity';
 import { formatNumber, formatWhen, formatWhenShort } from '../base/format';
 import { Logo } from '../base/icons';
 import { Button, Dialog, ThemeSwitch } from '../base/ui';
+import { isCoarse, leftWord } from './left';
 import type { Sale } from './sale';
 
 export function Header({ sale }: { sale: Sale }): JSX.Element {
@@ -42,16 +43,17 @@ function Status({ sale }: { sale: Sale }): JSX.Element {
   const isKnown = sale.house?.isKnown.value;
   const free = isKnown ? sale.house.all.value.free : event.available_seats;
   const badge = statusBadge(event.status, connection);
+  const left = free != null && isCoarse(event) ? leftWord(free, event.total_seats) : null;
   return (
     <div class="row status">
       <span class={`badge pill ${badge.tone}`}>
         <i class="dot" />
         <span class="wide-only">{badge.text}</span>
-        <span class="narrow-only">{badge.tone === 'ok' && free != null ? `${formatNumber(free)} free` : badge.text}</span>
+        <span class="narrow-only">{badge.tone === 'ok' && free != null ? (left ?? `${formatNumber(free)} free`) : badge.text}</span>
       </span>
       {free != null && (
         <span class="wide-only">
-          <b>{formatNumber(free)}</b> <span class="t2">of {formatNumber(event.total_seats)} seats free</span>
+          {left ? <b>{left}</b> : <><b>{formatNumber(free)}</b> <span class="t2">of {formatNumber(event.total_seats)} seats free</span></>}
         </span>
       )}
     </div>

@@ -14,6 +14,7 @@ import { tiersOf } from '../map/tiers';
 import type { MapView } from '../map/view';
 import type { Scene } from '../map/scene';
 import { hold, take } from './hold';
+import { isCoarse } from './left';
 import type { Conflict, Sale } from './sale';
 
 export interface MapHandle {
@@ -192,7 +193,7 @@ function Banner({ sale }: { sale: Sale }): JSX.Element | null {
   if (lost) [text, tone] = ['Connection lost. The map may be out of date. Reconnecting…', 'warn'];
   else if (event.status === 'PAUSED') [text, tone] = ['The sale is paused. Held seats can still be paid.', 'warn'];
   else if (event.status === 'CLOSED') text = 'The sale has ended.';
-  else if (isKnown && all && all.free === 0) text = all.held ? `No seat is free. ${all.held} held ${all.held === 1 ? 'seat' : 'seats'} may come back.` : 'Sold out.';
+  else if (isKnown && all && all.free === 0) text = !all.held ? 'Sold out.' : isCoarse(event) ? 'No seat is free. Held seats may come back.' : `No seat is free. ${all.held} held ${all.held === 1 ? 'seat' : 'seats'} may come back.`;
   return text ? <div class={`map-banner ${tone}`} role="status">{text}</div> : null;
 }
 

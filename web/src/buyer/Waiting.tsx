@@ -1,11 +1,13 @@
+import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { serverNow } from '../base/clock';
 import { countWord, formatDayTime, formatDuration, formatNumber, formatTime, plural } from '../base/format';
 import { Icon } from '../base/icons';
-import { Button } from '../base/ui';
+import { Button, Confirm } from '../base/ui';
 import { SmallHouse } from '../map/MiniMap';
 import { tiersOf } from '../map/tiers';
+import { isCoarse as isCoarseOf, leftWord } from './left';
 import { MessageNote } from './parts';
 import type { Sale } from './sale';
 
@@ -17,6 +19,7 @@ export function Waiting({ sale }: { sale: Sale }): JSX.Element {
   const { room } = sale;
   const place = room.place.value!;
   const isDraw = place.state === 'gathering';
+  const leaves = useSignal(false);
   useEffect(() => {
     const speak = () => {
       const current = room.place.value;
@@ -43,8 +46,22 @@ export function Waiting({ sale }: { sale: Sale }): JSX.Element {
       {room.message.value && <MessageNote message={room.message.value} />}
       <div class="waiting-foot">
         <p class="t2">Keep this page open: it lets you in by itself.<br />If you reload, you keep your place.</p>
-        <Button kind="plain" onClick={() => void room.leave()}>Leave the line</Button>
+        <Button kind="plain" onClick={() => (leaves.value = true)}>Leave the line</Button>
       </div>
+      {leaves.value && (
+        <Confirm
+          danger
+          title="Leave the line?"
+          effect="Your place is given up. You can join again, at the end."
+          verb="Leave the line"
+          keep="Keep my place"
+          onClose={() => (leaves.value = false)}
+          onConfirm={() => {
+            leaves.value = false;
+            void room.leave();
+          }}
+        />
+      )}
     </main>
   );
 }
@@ -142,10 +159,11 @@ function House({ sale }: { sale: Sale }): JSX.Element {
   const sections = event.sections ?? [];
   const tiers = tiersOf(sections);
   const free = sale.house.isKnown.value ? sale.house.all.value.free : (event.available_seats ?? null);
+  const isCoarse = isCoarseOf(event);
   return (
     <section class="card">
       <div class="row">
-        <h2 class="grow">{formatNumber(free)} of {formatNumber(event.total_seats)} seats free</h2>
+        <h2 class="grow">{isCoarse ? leftWord(free ?? event.total_seats, event.total_seats) : `${formatNumber(free)} of ${formatNumber(event.total_seats)} seats free`}</h2>
         <span class="t3 small">{sale.feed.connection.value === 'live' ? 'now' : 'a moment ago'}</span>
       </div>
       <div class="row house">
@@ -155,7 +173,7 @@ function House({ sale }: { sale: Sale }): JSX.Element {
             <li class="row">
               <i class={`dot tier${tiers[index]}`} />
               <span class="grow cut t2">{section.name}</span>
-              <b>{formatNumber(counts[index]?.free)}</b>
+              <b>{isCoarse && counts[index] ? leftWord(counts[index].free, section.total_seats) : formatNumber(counts[index]?.free)}</b>
             </li>
           ))}
           {sections.length > 6 && <li class="t3 small">and {plural(sections.length - 6, 'section')} more</li>}
