@@ -4,6 +4,7 @@ import { after, afterEach, before, describe } from 'node:test';
 import { findChromium, launch, Visitors } from './browser.mjs';
 import { buyerTests } from './buyer.mjs';
 import { consoleTests } from './console.mjs';
+import { holdTests } from './holds.mjs';
 import { lookTests } from './looks.mjs';
 import { measureTests } from './measure.mjs';
 import { Api, servePages } from './server.mjs';
@@ -39,6 +40,7 @@ describe('pages', { timeout: SUITE_MS_MAX, skip }, () => {
   });
 
   buyerTests(all);
+  holdTests(all);
   signedTests(all);
   consoleTests(all);
   lookTests(all);

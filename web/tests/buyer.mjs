@@ -6,6 +6,12 @@ import { eventually } from './server.mjs';
 
 const text = (page, selector) => page.locator(selector).first().innerText();
 
+/** What the countdown shows, seconds. */
+async function secondsLeft(page) {
+  const [minutes, seconds] = (await text(page, '.countdown')).split(':').map(Number);
+  return minutes * 60 + seconds;
+}
+
 /** Holds the chosen seats and waits for the countdown. */
 async function holdAndWait(page) {
   await page.click('#hold');
@@ -82,11 +88,12 @@ export function buyerTests({ api, visitors }) {
       await choose(page, 'Circle, row A, seat 14');
     });
     await holdAndWait(page);
-    const before = await text(page, '.countdown');
+    const before = await secondsLeft(page);
     await page.reload();
     await page.waitForSelector('.countdown');
-    const later = await text(page, '.countdown');
-    assert.ok(later <= before, `the countdown goes on after a reload: ${before}, then ${later}`);
+    const later = await secondsLeft(page);
+    assert.ok(later <= before, `the countdown goes on after a reload: ${before} s, then ${later} s`);
+    await eventually('the countdown goes down', async () => (await secondsLeft(page)) < later);
     await page.click('text=Add time');
     await page.waitForFunction(() => /^(5:00|4:5\d)$/.test(document.querySelector('.countdown')?.textContent ?? ''));
     await payWith(page, 'A card that is declined');
@@ -177,6 +184,8 @@ export function buyerTests({ api, visitors }) {
     await page.reload();
     await page.waitForSelector('.place');
     assert.equal(await text(page, '.place'), '1');
+    await page.click('text=Leave the line');
+    await page.click('dialog >> text=Keep my place');
     const left = await api().call('POST', `/api/v1/events/${event.id}/waiting-room/leave`, { token: first.token });
     assert.equal(left.status, 200);
     await page.waitForFunction(() => document.querySelector('.panel')?.textContent?.includes('It is your turn.'));

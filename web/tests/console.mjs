@@ -147,6 +147,10 @@ export function consoleTests({ api, visitors }) {
     await page.waitForSelector(`tbody tr:has-text("tests"):has-text("observe")`);
     await page.click('.sidebar >> text=Access lists');
     await page.waitForSelector('.body >> text=/Nobody is on a list|Subject/');
+    await page.route(/\/admin\/dead-letters/, (route) => route.fulfill({ json: { total: 0, letters: [], silent_partitions: [3, 7] } }));
+    await page.click('.sidebar >> text=Dead letters');
+    await page.waitForSelector('text=The Redis of 2 partitions does not answer: letters of 3, 7 are not shown.');
+    assert.equal(await page.locator('text=None.').count(), 0);
   });
 
   test('an event is made from the form, shown live, and edited', async () => {
@@ -155,6 +159,11 @@ export function consoleTests({ api, visitors }) {
     await page.fill('.event-form label:has-text("Name") input', name);
     await page.waitForSelector('.preview >> text=704 seats');
     await shoot(page, 'console-new-event-1440');
+    await page.fill('.draft:first-of-type label:has-text("Price") input', '');
+    await page.waitForSelector('text=Stalls: the price is missing; 0 is for free seats');
+    assert.ok(await page.isDisabled('text=Create the event'));
+    await page.fill('.draft:first-of-type label:has-text("Price") input', '95');
+    await page.waitForSelector('.preview >> text=704 seats');
     await page.setInputFiles('input[type=file]', arena);
     await page.waitForSelector('.preview >> text=19,960 seats');
     await shoot(page, 'console-layout-1440');
