@@ -108,6 +108,8 @@ export function holdTests({ api, visitors }) {
     await page.click('dialog button[type=submit]');
     await page.waitForSelector(UNKNOWN_PAYMENT);
     assert.equal(await page.locator('text=Nothing was charged.').count(), 0);
+    await page.keyboard.press('Escape');
+    await page.waitForSelector(`.held >> ${UNKNOWN_PAYMENT}`);
     isDown = false;
     await focused(page, 'These seats are yours.');
     assert.equal(await page.locator('#receipt .note').count(), 0);

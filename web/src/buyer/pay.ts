@@ -17,6 +17,13 @@ export const SIMULATED_CARDS = [
   { method: 'card_error', label: 'A card that fails' },
 ] as const;
 
+/** A payment whose outcome is not known: kept over a reload. */
+interface Paying {
+  method: string;
+  key: string;
+}
+const keptKey = (booking: Booking) => `paying.${booking.id}`;
+
 /** Pays; returns true once nothing more has to be asked of the buyer. */
 export async function pay(sale: Sale, method: string): Promise<boolean> {
   const booking = sale.booking.value;
@@ -24,27 +31,27 @@ export async function pay(sale: Sale, method: string): Promise<boolean> {
   sale.busy.value = 'pay';
   sale.notice.value = null;
   // One key for one try with one card: a lost answer is asked for again, not paid again.
-  const kept = `paying.${booking.id}.${method}`;
-  const key = tab.get(kept) ?? newKey();
-  tab.set(kept, key);
+  const kept = tab.getJson<Paying>(keptKey(booking));
+  const isRepeated = kept?.method === method;
+  const key = isRepeated ? kept.key : newKey();
+  tab.setJson(keptKey(booking), { method, key } satisfies Paying);
   try {
-    const answer = await payUntilKnown(sale, booking, method, key);
+    const answer = await payUntilKnown(sale, booking, method, key, isRepeated);
     sale.notice.value = null;
     sale.adopt(answer);
     if (answer.status === 'CONFIRMING') void awaitSale(sale, answer.id);
     return true;
   } catch (error) {
-    tab.set(kept, null);
     await refused(sale, booking, error);
     return false;
   } finally {
+    tab.set(keptKey(booking), null);
     sale.busy.value = '';
   }
 }
 
 /** Sends the payment, under its key, until it is known what came of it. */
-async function payUntilKnown(sale: Sale, booking: Booking, method: string, key: string): Promise<Booking> {
-  let mayBePaid = false;
+async function payUntilKnown(sale: Sale, booking: Booking, method: string, key: string, mayBePaid: boolean): Promise<Booking> {
   for (let tries = 0; ; tries++) {
     try {
       return (await buyer.pay(booking.id, method, booking.total_amount, key)).body;
@@ -104,6 +111,8 @@ async function awaitCancellation(sale: Sale, id: string): Promise<void> {
 export function resumePayment(sale: Sale): void {
   const booking = sale.booking.value;
   if (booking?.status === 'CONFIRMING') void awaitSale(sale, booking.id);
+  const kept = booking?.status === 'HOLD' && tab.getJson<Paying>(keptKey(booking));
+  if (kept) void pay(sale, kept.method);
 }
 
 export async function extend(sale: Sale): Promise<void> {
