@@ -159,10 +159,10 @@ export function consoleTests({ api, visitors }) {
     await page.fill('.event-form label:has-text("Name") input', name);
     await page.waitForSelector('.preview >> text=704 seats');
     await shoot(page, 'console-new-event-1440');
-    await page.fill('.draft:first-of-type label:has-text("Price") input', '');
+    await page.fill('[aria-label="Section 1"] label:has-text("Price") input', '');
     await page.waitForSelector('text=Stalls: the price is missing; 0 is for free seats');
     assert.ok(await page.isDisabled('text=Create the event'));
-    await page.fill('.draft:first-of-type label:has-text("Price") input', '95');
+    await page.fill('[aria-label="Section 1"] label:has-text("Price") input', '95');
     await page.waitForSelector('.preview >> text=704 seats');
     await page.setInputFiles('input[type=file]', arena);
     await page.waitForSelector('.preview >> text=19,960 seats');

@@ -115,6 +115,26 @@ export function holdTests({ api, visitors }) {
     assert.equal(await page.locator('#receipt .note').count(), 0);
   });
 
+  test('a payment that has not arrived goes on after a reload, under the same key', async () => {
+    const { page } = await open('Payment over a reload');
+    await choose(page, 'Stalls, row E, seat 3');
+    await page.click('#hold');
+    await page.waitForSelector('.countdown');
+    const keys = new Set();
+    let isDown = true;
+    await page.route(PAY, (route) => {
+      keys.add(route.request().headers()['idempotency-key']);
+      return isDown ? route.abort() : route.continue();
+    });
+    await payWithGoodCard(page);
+    await page.waitForSelector(UNKNOWN_PAYMENT);
+    await page.reload();
+    await page.waitForSelector(`.held >> ${UNKNOWN_PAYMENT}`);
+    isDown = false;
+    await focused(page, 'These seats are yours.');
+    assert.equal(keys.size, 1);
+  });
+
   test('an event whose operator publishes no counts has words instead', async () => {
     const own = await Api.start({ HOLDFAST_PUBLIC_AVAILABILITY: 'coarse' });
     const pages = await servePages(own);
