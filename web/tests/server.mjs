@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 export const ADMIN_KEY = 'browser-tests';
 const READY_MS_MAX = 60_000;
 const STOP_MS_MAX = 20_000;
+const ANSWER_MS_MAX = 15_000;
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** Waits until a condition holds; fails after the bound. */
@@ -26,6 +27,12 @@ export async function eventually(what, condition, boundMs = 30_000) {
     if (Date.now() > until) throw new Error(`not within ${boundMs} ms: ${what}`, { cause: last });
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+}
+
+/** Reads an answer to its end: one that is left unread can hold up the next request, and for ever. */
+async function read(url) {
+  const response = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS_MAX) });
+  return { status: response.status, text: await response.text() };
 }
 
 function freePort() {
@@ -70,7 +77,7 @@ export class Api {
     this.ended = new Promise((resolve) => this.child.on('exit', resolve).on('error', (error) => resolve((this.log += error))));
     await eventually('the API is ready', async () => {
       if (this.child.exitCode !== null) return true;
-      return (await fetch(`${this.url}/health/ready`)).status === 200;
+      return (await read(`${this.url}/health/ready`)).status === 200;
     }, READY_MS_MAX);
     if (this.child.exitCode !== null) throw new Error(`the API ended: ${this.log}`);
   }
@@ -125,7 +132,7 @@ export class Api {
 /** The pages: from the API where it has those of `dist`, else from `vite preview` before it, with the same policy. */
 export async function servePages(api) {
   // A page names its scripts by what is in them.
-  const isSame = async ([path, file]) => (await (await fetch(api.url + path)).text()) === (await readFile(join(root, 'dist', file), 'utf8'));
+  const isSame = async ([path, file]) => (await read(api.url + path)).text === (await readFile(join(root, 'dist', file), 'utf8'));
   const same = await Promise.all([['/', 'index.html'], ['/events/1', 'event.html'], ['/console', 'console.html']].map(isSame));
   if (!same.includes(false)) return { url: api.url, stop: async () => undefined };
   console.error('The API was built with other pages than web/dist: these come from vite preview.');

@@ -82,10 +82,13 @@ function Tiles({ watch: current }: { watch: Watch }): JSX.Element {
   const all = current.house.all.value;
   const rates = requestRates.value;
   const rate = rates[rates.length - 1];
-  const series = overview.value?.event?.id === event.id ? overview.value.series : undefined;
+  const seen = overview.value?.event?.id === event.id ? overview.value : undefined;
+  const series = seen?.series;
+  // While Redis does not have the event, nobody knows what is held and sold.
+  const isLoaded = seen?.event?.takings !== null;
   const history = isKnown ? seatHistory(all, series) : { free: [], held: [], sold: [] };
   const behind = archive.value;
-  const money = (state: 'held' | 'sold') => (isKnown ? formatMoney(current.takings(state), event.currency) : '');
+  const money = (state: 'held' | 'sold') => (isKnown ? formatMoney(isLoaded ? current.takings(state) : null, event.currency) : '');
   const count = (value: number) => (isKnown ? formatNumber(value) : '–');
   return (
     <section class="tiles" aria-label="Figures">
