@@ -8,7 +8,9 @@ use holdfast::domain::socket_ticket::{SocketTicket, TICKET_TTL_MS};
 use serde_json::Value;
 
 use crate::support::api::{Api, Place, places};
+use crate::support::eventually;
 use crate::support::http::Client;
+use crate::support::sockets::BOUND;
 use crate::support::tokens::{self, AUDIENCE};
 
 /// Settings with tokens.
@@ -69,6 +71,24 @@ async fn ticket_used_by_many_at_once_opens_one_socket() {
     let attempts = (0..20).map(|_| api.try_socket_with(event, &query, &[]));
     let opened = futures_util::future::join_all(attempts).await;
     assert_eq!(opened.iter().filter(|opened| opened.is_ok()).count(), 1);
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_socket_leaves_its_ticket_unused() {
+    let place = Place::shared();
+    let config = Config { sockets_per_address_max: 1, ..with_tokens(place.config()) };
+    let api = Api::here(config).await.patient();
+    let event = api.event(places(4)).await;
+    let first = api.socket_with(event, &ticket(&api, event, "ann").await, &[]).await;
+    let query = ticket(&api, event, "ann").await;
+    let refused = api.try_socket_with(event, &query, &[]).await;
+    assert_eq!(refused.err().map(|(status, _)| status), Some(429));
+    drop(first);
+    eventually("the same ticket opens one when there is room", BOUND, async || {
+        api.try_socket_with(event, &query, &[]).await.is_ok()
+    })
+    .await;
     api.stop().await;
 }
 
