@@ -56,7 +56,7 @@ impl GroupedWrites {
     pub async fn write(&self, gateway: &Gateway, operation: Document) -> OperationResult {
         let (result, received) = oneshot::channel();
         if self.enqueue(Waiting { operation, result })? {
-            // If it panics, its own callers are told so, its slot is given back, and the next caller's
+            // If it panics, its own callers get an error, its slot is given back, and the next caller's
             // task sends what still waits.
             tokio::spawn(self.clone().run(gateway.clone()));
         }

@@ -70,7 +70,7 @@ impl Pipeline {
         self.is_up.load(Ordering::Relaxed)
     }
 
-    /// Whether its task has ended without being told to.
+    /// Whether its task has ended although nobody closed it.
     pub(super) fn has_panicked(&self) -> bool {
         self.queue.is_closed() && !self.closed.is_cancelled()
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{event, keyed, ops, read};
+use super::{event, keyed, ops, read, sold};
 use crate::support::api::{Api, Place, small_event};
 use crate::support::eventually;
 use crate::support::http::Reply;
@@ -19,12 +19,7 @@ async fn clean_sale_is_verified_and_reconciled() {
     let api = keyed(&place).await;
     let _worker = place.worker_at_work(&[]).await;
     let id = event(&api, small_event()).await;
-    let sold = api.held("ann", id, &[1, 2]).await;
-    eventually("it is sold", Duration::from_secs(60), async || {
-        let reply = api.act("ann", &sold, "confirm").await;
-        reply.status == 200 && reply.json(200)["status"] == "CONFIRMED"
-    })
-    .await;
+    sold(&api, "ann", id, &[1, 2]).await;
     api.held("bob", id, &[9]).await;
     let body = json!({ "event_id": id, "wait_seconds": 60 });
     let verdict = check(&api, "verify", body.clone()).await.json(200);

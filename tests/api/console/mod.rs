@@ -7,11 +7,14 @@ mod overview;
 mod report;
 mod settings;
 
+use std::time::Duration;
+
 use holdfast::config::Config;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::api::{Api, Place};
+use crate::support::eventually;
 use crate::support::http::{Ask, Client, Reply};
 
 /// printf %s open-sesame | sha256sum
@@ -37,6 +40,17 @@ async fn read(api: &Client, path: &str) -> Value {
 /// Creates an event.
 async fn event(api: &Client, body: Value) -> u64 {
     ops(api.post("/api/v1/events").json(body)).await.json(201)["id"].as_u64().unwrap()
+}
+
+/// Holds seats and pays for them; the booking.
+async fn sold(api: &Client, user: &str, event: u64, seats: &[u32]) -> Value {
+    let booking = api.held(user, event, seats).await;
+    eventually("it is sold", Duration::from_secs(60), async || {
+        let reply = api.act(user, &booking, "confirm").await;
+        reply.status == 200 && reply.json(200)["status"] == "CONFIRMED"
+    })
+    .await;
+    booking
 }
 
 /// Every route of the console; of event 4000000000, which there is none of, and of a booking likewise.

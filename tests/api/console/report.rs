@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{event, keyed, ops, read};
+use super::{event, keyed, ops, read, sold};
 use crate::support::api::{Place, small_event};
 use crate::support::eventually;
 
@@ -14,12 +14,7 @@ async fn report_shows_takings_funnel_and_refusals() {
     let api = keyed(&place).await;
     let _worker = place.worker_at_work(&[]).await;
     let id = event(&api, small_event()).await;
-    let sold = api.held("ann", id, &[1, 2]).await;
-    eventually("it is sold", Duration::from_secs(60), async || {
-        let reply = api.act("ann", &sold, "confirm").await;
-        reply.status == 200 && reply.json(200)["status"] == "CONFIRMED"
-    })
-    .await;
+    sold(&api, "ann", id, &[1, 2]).await;
     let held = api.held("bob", id, &[9]).await;
     api.act("bob", &held, "cancel").await.json(200);
     api.held("eve", id, &[9]).await;
