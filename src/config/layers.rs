@@ -10,6 +10,7 @@ use toml::Spanned;
 use super::fields::{Config, FIELDS, Layer};
 use crate::secrets::quoted;
 use crate::spelling::nearest;
+use crate::telemetry::LogFormat;
 
 /// Prefix of the variables.
 const PREFIX: &str = "HOLDFAST_";
@@ -44,6 +45,14 @@ impl Config {
         config.check()?;
         Ok(config)
     }
+}
+
+/// The format of log lines by a variable's text and a file's, neither of which need be usable.
+pub(super) fn log_format(variable: Option<String>, file: Option<String>) -> LogFormat {
+    let of_file =
+        || file?.parse::<toml::Table>().ok()?.get("log_format")?.as_str().map(String::from);
+    let parse = |text: String| LogFormat::deserialize(toml::Value::String(text)).ok();
+    variable.or_else(of_file).and_then(parse).unwrap_or(Config::default().log_format)
 }
 
 /// Parses a file. Messages name the line and never show it: it may contain a secret.
@@ -239,6 +248,17 @@ mod tests {
             let message = from_environment(&[pair]).unwrap_err();
             assert!(message.contains(expected), "{message}");
         }
+    }
+
+    #[test]
+    fn log_format_is_found_beside_faults() {
+        let text = |text: &str| Some(text.to_owned());
+        let file = || text("log_format = \"text\"\nfrobnicate = 1");
+        assert_eq!(log_format(None, None), LogFormat::Json);
+        assert_eq!(log_format(None, file()), LogFormat::Text);
+        assert_eq!(log_format(text("json"), file()), LogFormat::Json);
+        assert_eq!(log_format(text("yaml"), None), LogFormat::Json);
+        assert_eq!(log_format(None, text("log_format = \"text\"\n[")), LogFormat::Json);
     }
 
     #[test]

@@ -20,6 +20,8 @@ use std::path::PathBuf;
 pub use fields::Config;
 pub use layers::ConfigError;
 
+use crate::telemetry::LogFormat;
+
 /// The flags shared by all programs.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ConfigArgs {
@@ -48,5 +50,12 @@ impl ConfigArgs {
             }
         }
         Config::load(self.config.as_deref(), environment)
+    }
+
+    /// The format of log lines, also where other settings cannot be used: the environment's or else
+    /// the file's, if it can be read, or else the default.
+    pub fn log_format(&self) -> LogFormat {
+        let file = self.config.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+        layers::log_format(std::env::var("HOLDFAST_LOG_FORMAT").ok(), file)
     }
 }

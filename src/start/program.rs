@@ -10,7 +10,8 @@ use crate::telemetry::logs;
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Loads the settings (or prints them for `--print-config`), initialises logging and runs `work`. Prints an
-/// error in one line to standard error.
+/// error in one line to standard error, in the format of the log; where the settings cannot be read,
+/// in the format that they ask for as far as that can be seen.
 pub async fn program<Work>(
     service: &'static str,
     arguments: &ConfigArgs,
@@ -22,7 +23,8 @@ where
     match run(service, arguments, work).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{service}: {error}");
+            let format = arguments.log_format();
+            eprint!("{}", logs::failure_line(service, format, &error.to_string()));
             ExitCode::FAILURE
         }
     }

@@ -1,8 +1,9 @@
-//! Log lines: one event per line, flat, always with the same nine fields.
+//! Log lines: one event per line, flat, without null fields.
 //!
-//! `timestamp, level, trace_id, service, event_id, user_id, booking_id, message, duration_ms`,
-//! `null` where one does not apply; further fields follow under their own names. A dedicated thread
-//! writes the lines from a bounded queue: a stalled reader costs lines, never a sale.
+//! Every line has `timestamp`, `level`, `service`, `message` and `target`; where they apply,
+//! `trace_id`, `event_id`, `user_id`, `booking_id` and `duration_ms`; further fields follow under
+//! their own names. A field without a value is left out. A dedicated thread writes the lines from a
+//! bounded queue: a stalled reader costs lines, never a sale.
 
 use std::fmt;
 
@@ -66,6 +67,19 @@ pub fn init(
     Ok(LogGuard(guard))
 }
 
+/// Formats why a process failed to start or to go on, as the last line on standard error: a line of
+/// the log in JSON, `SERVICE: REASON` as text.
+pub fn failure_line(service: &'static str, format: LogFormat, reason: &str) -> String {
+    match format {
+        LogFormat::Text => format!("{service}: {reason}\n"),
+        LogFormat::Json => {
+            let fields = Fields { message: reason.into(), ..Fields::default() };
+            json_line(service, tracing::Level::ERROR, module_path!(), &fields)
+                .unwrap_or_else(|_| format!("{service}: {reason}\n"))
+        }
+    }
+}
+
 /// Formats events as lines.
 struct Line {
     service: &'static str,
@@ -98,6 +112,20 @@ impl Fields {
             name => self.others.push((name, value)),
         }
     }
+
+    /// Those with a value, in the order of a line.
+    fn present(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        let known = [
+            ("trace_id", &self.trace_id),
+            ("event_id", &self.event_id),
+            ("user_id", &self.user_id),
+            ("booking_id", &self.booking_id),
+            ("message", &self.message),
+            ("duration_ms", &self.duration_ms),
+        ];
+        let others = self.others.iter().map(|(name, value)| (*name, value));
+        known.into_iter().chain(others).filter(|(_, value)| !value.is_null())
+    }
 }
 
 impl Visit for Fields {
@@ -129,7 +157,7 @@ where
     fn format_event(
         &self,
         _: &FmtContext<'_, S, N>,
-        writer: Writer<'_>,
+        mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut fields = Fields::default();
@@ -142,44 +170,36 @@ where
         let level = event.metadata().level();
         let target = event.metadata().target();
         match self.format {
-            LogFormat::Json => self.write_json(writer, level, target, &fields),
+            LogFormat::Json => writer.write_str(&json_line(self.service, *level, target, &fields)?),
             LogFormat::Text => write_text(writer, level, &fields),
         }
     }
 }
 
-impl Line {
-    fn write_json(
-        &self,
-        mut writer: Writer<'_>,
-        level: &tracing::Level,
-        target: &str,
-        fields: &Fields,
-    ) -> fmt::Result {
-        let mut buffer = Vec::with_capacity(512);
-        let mut serializer = serde_json::Serializer::new(&mut buffer);
-        let mut line = || -> Result<(), serde_json::Error> {
-            let mut map = serializer.serialize_map(None)?;
-            map.serialize_entry("timestamp", &now())?;
-            map.serialize_entry("level", &level.as_str().to_ascii_lowercase())?;
-            map.serialize_entry("trace_id", &fields.trace_id)?;
-            map.serialize_entry("service", self.service)?;
-            map.serialize_entry("event_id", &fields.event_id)?;
-            map.serialize_entry("user_id", &fields.user_id)?;
-            map.serialize_entry("booking_id", &fields.booking_id)?;
-            map.serialize_entry("message", &fields.message)?;
-            map.serialize_entry("duration_ms", &fields.duration_ms)?;
-            for (name, value) in &fields.others {
-                map.serialize_entry(name, value)?;
-            }
-            map.serialize_entry("target", target)?;
-            map.end()
-        };
-        line().map_err(|_| fmt::Error)?;
-        // serde_json writes UTF-8 only.
-        writer.write_str(std::str::from_utf8(&buffer).map_err(|_| fmt::Error)?)?;
-        writer.write_char('\n')
-    }
+/// One event as a line of JSON.
+fn json_line(
+    service: &str,
+    level: tracing::Level,
+    target: &str,
+    fields: &Fields,
+) -> Result<String, fmt::Error> {
+    let mut buffer = Vec::with_capacity(512);
+    let mut serializer = serde_json::Serializer::new(&mut buffer);
+    let mut line = || -> Result<(), serde_json::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("timestamp", &now())?;
+        map.serialize_entry("level", &level.as_str().to_ascii_lowercase())?;
+        map.serialize_entry("service", service)?;
+        for (name, value) in fields.present() {
+            map.serialize_entry(name, value)?;
+        }
+        map.serialize_entry("target", target)?;
+        map.end()
+    };
+    line().map_err(|_| fmt::Error)?;
+    buffer.push(b'\n');
+    // serde_json writes UTF-8 only.
+    String::from_utf8(buffer).map_err(|_| fmt::Error)
 }
 
 fn write_text(mut writer: Writer<'_>, level: &tracing::Level, fields: &Fields) -> fmt::Result {
@@ -188,18 +208,11 @@ fn write_text(mut writer: Writer<'_>, level: &tracing::Level, fields: &Fields) -
         Value::String(text) => write!(writer, "{}", text.escape_debug())?,
         other => write!(writer, "{other}")?,
     }
-    let known = [
-        ("event_id", &fields.event_id),
-        ("user_id", &fields.user_id),
-        ("booking_id", &fields.booking_id),
-        ("duration_ms", &fields.duration_ms),
-    ];
-    let others = fields.others.iter().map(|(name, value)| (*name, value));
-    let trace = std::iter::once(("trace_id", &fields.trace_id));
-    for (name, value) in known.into_iter().chain(others).chain(trace) {
-        if !value.is_null() {
-            write!(writer, " {name}={value}")?;
-        }
+    // The trace comes last: it is long, and the same on many lines.
+    let rest = fields.present().filter(|(name, _)| !matches!(*name, "message" | "trace_id"));
+    let trace = fields.present().filter(|(name, _)| *name == "trace_id");
+    for (name, value) in rest.chain(trace) {
+        write!(writer, " {name}={value}")?;
     }
     writeln!(writer)
 }
@@ -241,20 +254,39 @@ mod tests {
     }
 
     #[test]
-    fn json_line_is_flat_with_nine_fields() {
+    fn json_line_is_flat_without_nulls() {
         let text = logged(LogFormat::Json, || {
-            tracing::info!(event_id = 7, user_id = "a\"b", duration_ms = 1.5, extra = 1, "held");
+            let none = None::<u64>;
+            tracing::info!(
+                event_id = 7,
+                user_id = "a\"b",
+                duration_ms = 1.5,
+                extra = 1,
+                none,
+                "held"
+            );
         });
         let line: serde_json::Map<String, Value> = serde_json::from_str(&text).unwrap();
-        for name in ["timestamp", "level", "trace_id", "service", "event_id", "user_id"] {
-            assert!(line.contains_key(name), "{name}");
-        }
+        let names: Vec<&str> = line.keys().map(String::as_str).collect();
+        let expected =
+            ["timestamp", "level", "service", "event_id", "user_id", "message", "duration_ms"];
+        assert!(expected.iter().all(|name| names.contains(name)), "{names:?}");
+        assert_eq!(names.len(), expected.len() + ["extra", "target"].len(), "{names:?}");
         assert_eq!(line["level"], "info");
         assert_eq!(line["message"], "held");
         assert_eq!((&line["event_id"], &line["user_id"]), (&7.into(), &"a\"b".into()));
         assert_eq!((&line["duration_ms"], &line["extra"]), (&1.5.into(), &1.into()));
-        assert_eq!((&line["trace_id"], &line["booking_id"]), (&Value::Null, &Value::Null));
         assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn failure_is_one_line_in_the_format() {
+        let text = failure_line("holdfast-api", LogFormat::Json, "no\nway");
+        let line: serde_json::Map<String, Value> = serde_json::from_str(&text).unwrap();
+        assert_eq!((&line["level"], &line["message"]), (&"error".into(), &"no\nway".into()));
+        assert_eq!((&line["service"], text.lines().count()), (&"holdfast-api".into(), 1));
+        let text = failure_line("holdfast-api", LogFormat::Text, "no way");
+        assert_eq!(text, "holdfast-api: no way\n");
     }
 
     #[test]

@@ -162,7 +162,7 @@ async fn programs_refuse_to_start_with_settings_that_have_no_effect() {
         ("HOLDFAST_REDIS_URL", "redis://h?tls=true", "unknown"),
         ("HOLDFAST_REDIS_URL", "rediss+unix:///run/redis.sock", "must begin with"),
         ("HOLDFAST_MONGODB_URL", "mongodb://h/?w=1", "w can only be majority"),
-        ("HOLDFAST_LOG_LEVEL", "loud", "log_level = \"loud\""),
+        ("HOLDFAST_LOG_LEVEL", "loud", "log_level = "),
         ("HOLDFAST_LOG_LEVEL", "debgu", "did you mean debug?"),
     ] {
         for program in [env!("CARGO_BIN_EXE_holdfast-api"), env!("CARGO_BIN_EXE_holdfast-worker")] {
