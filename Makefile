@@ -128,14 +128,14 @@ bench-idle: ## Count the Redis commands of an API and a worker while nothing hap
 
 bench-grants: ## Measure granted holds against a script with the same effects and a bare handler; GRANTS="--rounds 3" changes it
 	@rm -rf .holdfast/bench-grants
-	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_METRICS_PUBLIC=true HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-grants \
 		--exec sh -c 'exec holdfast-bench grants --url $$API_URL \
 		--redis-url $$HOLDFAST_REDIS_URL --json .holdfast/bench-grants.json $(GRANTS)'
 
 bench-growth: ## Measure how costs grow with seats, bookings, events and queues; GROWTH="--rounds 3" changes it
 	@rm -rf .holdfast/bench-growth
-	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_METRICS_PUBLIC=true HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-growth --mongodb fast \
 		--exec sh -c 'exec holdfast-bench growth --url $$API_URL \
 		--json .holdfast/bench-growth.json $(GROWTH)'
@@ -152,7 +152,7 @@ bench-paid: ## Measure how many bookings a second are paid for and archived; PAI
 
 bench-push: ## Measure memory and delivery times of 10,000 WebSockets; PUSH="--clients 500" changes it
 	@rm -rf .holdfast/bench-push
-	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_METRICS_PUBLIC=true HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-push \
 		--exec sh -c 'exec holdfast-bench push --url $$API_URL --json .holdfast/bench-push/push.json $(PUSH)'
 
@@ -163,7 +163,7 @@ bench-queue: ## Measure the cost in Redis of a million people in a waiting room
 
 bench-refusals: ## Measure refused holds against a bare handler; REFUSALS="--generator own" changes it
 	@rm -rf .holdfast/bench-refusals
-	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_METRICS_PUBLIC=true HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-refusals \
 		--exec sh -c 'exec holdfast-bench refusals --url $$API_URL \
 		--redis-url $$HOLDFAST_REDIS_URL --mongodb-url $$HOLDFAST_MONGODB_URL \
@@ -181,7 +181,7 @@ bench-sale: ## Sell 5,000 seats to 20,000 simulated buyers and check every respo
 
 bench-seats: ## Measure seat maps of 50,000 seats against a bare handler; SEATS="--rounds 3" changes it
 	@rm -rf .holdfast/bench-seats
-	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn \
+	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_METRICS_PUBLIC=true HOLDFAST_LOG_LEVEL=warn \
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-seats \
 		--exec sh -c 'exec holdfast-bench seats --url $$API_URL \
 		--json .holdfast/bench-seats.json $(SEATS)'
@@ -215,7 +215,7 @@ openapi-lint: ## Check clients/openapi.json with redocly and spectral
 
 contract: openapi-lint ## Check that the server does what clients/openapi.json says: its examples, and schemathesis
 	@rm -rf .holdfast/contract
-	@HOLDFAST_LIMITS=observe HOLDFAST_ADMIN_KEYS_SHA256=ops:$$(printf %s contract | sha256sum | cut -d' ' -f1) \
+	@HOLDFAST_METRICS_PUBLIC=true HOLDFAST_LIMITS=observe HOLDFAST_ADMIN_KEYS_SHA256=ops:$$(printf %s contract | sha256sum | cut -d' ' -f1) \
 		DEMO_ADMIN_KEY=contract CONTRACT_ADMIN_KEY=contract \
 		HOLDFAST_PAYMENT_WEBHOOK_SECRET=the-contract-tests-webhook-secret \
 		$(WITH_SERVER) --state .holdfast/contract --exec $(PYTHON) clients/tools/contract.py

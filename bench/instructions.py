@@ -141,6 +141,7 @@ class Callgrind:
         command = ["valgrind", "--tool=callgrind", "--instr-atstart=no"]
         command += ["--separate-threads=yes", f"--callgrind-out-file={folder}/out"]
         env = dict(os.environ, HOLDFAST_LISTEN=f"127.0.0.1:{self.port}", **SLOW)
+        env["HOLDFAST_METRICS_LISTEN"] = "127.0.0.1:0"
         with (folder / "log").open("wb") as log:
             program = shutil.which("holdfast-api") or sys.exit("no holdfast-api")
             self.child = subprocess.Popen(command + [program], env=env, stdout=log, stderr=log)

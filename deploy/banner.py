@@ -10,12 +10,21 @@ from process import shown
 SITES_COLUMNS_MAX = 66
 
 
+class Addresses(NamedTuple):
+    """Where a running Holdfast answers; several are comma separated."""
+
+    apis: str
+    # What Prometheus scrapes of the APIs.
+    metrics: str = ""
+    # The same of the worker.
+    worker: str = ""
+
+
 class Running(NamedTuple):
     """A running Holdfast."""
 
     api: str
-    # Addresses of all its APIs.
-    apis: str
+    addresses: Addresses
     redis: str
     mongodb: str
     state: Path
@@ -36,6 +45,7 @@ def banner(running: Running, given: Dict[str, str]) -> str:
   Buyer's page  {running.api}/events/1
   Console       {running.api}/console
   API docs      {running.api}/docs/
+  Metrics       {running.addresses.metrics.split(",")[0]}/metrics
 
 {pages_of_others(running.env.get("HOLDFAST_CORS_ORIGINS", ""))}
 

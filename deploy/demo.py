@@ -17,7 +17,7 @@ import run
 import servers
 import summary
 from api import describe, http
-from banner import Running
+from banner import Addresses, Running
 from build import build
 from crowd import Crowd, verify
 from demo_events import sale_event
@@ -82,7 +82,7 @@ def running(api: run.Address, state: Path, owner: str) -> Running:
                 f"set {variable} as it was set for `make run`",
             )
     redis, mongodb = urls.values()
-    return Running(api.url(), api.url(), redis, mongodb, state, {}, urls, "")
+    return Running(api.url(), Addresses(api.url()), redis, mongodb, state, {}, urls, "")
 
 
 def attach(args: argparse.Namespace, there: Running) -> int:

@@ -18,12 +18,12 @@ import secrets
 import sys
 import time
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, NoReturn, Tuple
+from typing import Callable, Dict, List, NamedTuple, NoReturn, Sequence, Tuple
 
 import prerequisites
 import servers
 from api import describe, http
-from banner import Running, banner
+from banner import Addresses, Running, banner
 from build import build
 from demo_events import create_demo_events
 from packages import ROOT, Missing, put_out, say
@@ -110,16 +110,22 @@ def worker_address(api: Address) -> Address:
     return Address(api.host, next_free_port(api))
 
 
-def next_address(api: Address, worker: Address) -> Address:
-    """Where one more API listens: the next free port that is not the worker's."""
-    after = worker if worker.port == api.port + 1 else api
-    return Address(api.host, next_free_port(after))
+def metrics_address(taken: List[Address]) -> Address:
+    """Where an API's metrics are: as chosen for the first one, else the next free port, on loopback."""
+    chosen = os.environ.get("HOLDFAST_METRICS_LISTEN")
+    if not chosen:
+        return Address(servers.HOST, next_free_port(taken[0], taken))
+    address = parse_address("HOLDFAST_METRICS_LISTEN", chosen)
+    if address.port in [0] + [one.port for one in taken]:
+        return Address(address.host, next_free_port(address if address.port else taken[0], taken))
+    return address
 
 
-def next_free_port(address: Address) -> int:
-    """The first free port above an address."""
+def next_free_port(address: Address, taken: Sequence[Address] = ()) -> int:
+    """The first free port above an address that is none of those taken."""
+    used = {one.port for one in taken}
     for port in range(address.port + 1, min(address.port + PORTS_TRIED_MAX, 65535) + 1):
-        if servers.port_is_free(port, address.host):
+        if port not in used and servers.port_is_free(port, address.host):
             return port
     return servers.free_port()
 
@@ -231,8 +237,11 @@ def start_all(args: argparse.Namespace, children: Children, api: Address, state:
     redis, mongodb = start_services(children, state, args.mongodb)
     programs = build(children, state, args.profile)
     worker = worker_address(api)
+    taken = [api, worker]
+    metrics = [metrics_address(taken)]
     env = {
         "HOLDFAST_LISTEN": str(api),
+        "HOLDFAST_METRICS_LISTEN": str(metrics[0]),
         "HOLDFAST_WORKER_LISTEN": str(worker),
         "HOLDFAST_REDIS_URL": redis,
         "HOLDFAST_MONGODB_URL": mongodb,
@@ -247,13 +256,23 @@ def start_all(args: argparse.Namespace, children: Children, api: Address, state:
     wait_until_ready(children, worker_child, worker)
     wait_until_ready(children, start_program(children, state, programs, "api", env), api)
     for _ in range(1, args.apis):
-        apis.append(next_address(apis[-1], worker))
-        env["HOLDFAST_LISTEN"] = str(apis[-1])
-        child = start_program(children, state, programs, "api", env, "-" + str(len(apis)))
+        taken += [apis[-1], metrics[-1]]
+        apis.append(Address(api.host, next_free_port(apis[-1], taken)))
+        metrics.append(metrics_address(taken + apis))
+        own = {"HOLDFAST_LISTEN": str(apis[-1]), "HOLDFAST_METRICS_LISTEN": str(metrics[-1])}
+        child = start_program(
+            children, state, programs, "api", dict(env, **own), "-" + str(len(apis))
+        )
         wait_until_ready(children, child, apis[-1])
     create_demo_events(api.url())
-    urls = ",".join(one.url() for one in apis)
-    return Running(api.url(), urls, redis, mongodb, state, programs, env, demo_command(api, state))
+    addresses = Addresses(urls(apis), urls(metrics), worker.url())
+    demo = demo_command(api, state)
+    return Running(api.url(), addresses, redis, mongodb, state, programs, env, demo)
+
+
+def urls(addresses: List[Address]) -> str:
+    """Their addresses for clients on this machine, comma separated."""
+    return ",".join(one.url() for one in addresses)
 
 
 def demo_command(api: Address, state: Path) -> str:
@@ -268,7 +287,15 @@ def serve(args: argparse.Namespace, children: Children, running: Running) -> int
     if args.exec:
         built = str(Path(running.programs["holdfast-api"]).parent)
         path = os.pathsep.join([built, os.environ.get("PATH", os.defpath)])
-        env = dict(running.env, API_URL=running.api, API_URLS=running.apis, PATH=path)
+        env = dict(
+            running.env,
+            API_URL=running.api,
+            API_URLS=running.addresses.apis,
+            METRICS_URL=running.addresses.metrics.split(",")[0],
+            METRICS_URLS=running.addresses.metrics,
+            WORKER_URL=running.addresses.worker,
+            PATH=path,
+        )
         return children.wait_for_end(children.start("command", args.exec, env))
     put_out(banner(running, dict(os.environ)))
     while True:
@@ -297,6 +324,8 @@ def supervise(args: argparse.Namespace, api: Address, work: Work) -> int:
         problems += check_port("HOLDFAST_LISTEN", api)
         if os.environ.get("HOLDFAST_WORKER_LISTEN"):
             problems += check_port("HOLDFAST_WORKER_LISTEN", worker_address(api))
+        if os.environ.get("HOLDFAST_METRICS_LISTEN"):
+            problems += check_port("HOLDFAST_METRICS_LISTEN", metrics_address([api]))
         if problems:
             refuse(problems)
         return work(args, children, start_all(args, children, api, state))
@@ -371,8 +400,9 @@ def main() -> int:
         "--exec",
         nargs=argparse.REMAINDER,
         metavar="COMMAND",
-        help="once all runs, run this with API_URL, API_URLS (comma separated), the HOLDFAST_ "
-        "settings and the programs on PATH; stop everything, and exit with its status",
+        help="once all runs, run this with API_URL, API_URLS (comma separated), METRICS_URL and "
+        "METRICS_URLS (of the APIs), WORKER_URL, the HOLDFAST_ settings and the programs on PATH; "
+        "stop everything, and exit with its status",
     )
     args = parser.parse_args()
     read_dotenv(ROOT / ".env")

@@ -28,7 +28,7 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("gates", &["http", "redis", "domain", "config", SHARED]),
     ("push", &["http", "live", "domain", "config", SHARED]),
     ("api", &["push", "gates", "http", BELOW, SHARED]),
-    ("worker", &[BELOW, SHARED]),
+    ("worker", &["http", BELOW, SHARED]),
     ("ctl", &[BELOW, SHARED]),
 ];
 /// Stands for the modules that serve all others, `config` excluded: it validates the addresses of

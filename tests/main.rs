@@ -13,6 +13,7 @@ mod faults;
 mod gates;
 mod hostile;
 mod live;
+mod metrics;
 mod model;
 mod paying;
 mod payments;

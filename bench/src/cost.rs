@@ -106,6 +106,11 @@ impl Counters {
 pub async fn metrics(api: SocketAddr) -> Result<String, Box<dyn Error>> {
     let request = b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n";
     let answer = exchange(api, request).await.map_err(|error| error.to_string())?;
+    if answer.status != 200 {
+        return Err(
+            "this address has no /metrics: start the API with HOLDFAST_METRICS_PUBLIC=true".into(),
+        );
+    }
     Ok(String::from_utf8(answer.body)?)
 }
 

@@ -227,7 +227,8 @@ impl Api {
 
     /// Returns a value of `/metrics` by name and label.
     async fn metric(&self, name: &str) -> Result<f64, Box<dyn Error>> {
-        let text = self.http.get(self.at("/metrics")).send().await?.text().await?;
+        let text =
+            self.http.get(self.at("/metrics")).send().await?.error_for_status()?.text().await?;
         // Another label of the process may come first.
         let (name, label) = name.split_once('{').unwrap_or((name, ""));
         let label = label.trim_end_matches('}');

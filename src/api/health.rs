@@ -17,7 +17,7 @@ use crate::http::words;
 use crate::sale::{LiveReadiness, Readiness};
 
 use super::openapi::OpenProblems;
-use super::state::RequestContext;
+use super::state::{RequestContext, State};
 use crate::http::HandlerResult;
 use crate::http::reply::json_with;
 
@@ -114,7 +114,17 @@ pub async fn live(_: RequestContext, _: Payload) -> HandlerResult {
 }
 
 fn report(context: &RequestContext) -> HandlerResult {
-    let state = &context.state;
+    let (http, body) = assess(&context.state);
+    let response = json_with(http, &body)?.header("Cache-Control", "no-store");
+    let response = match http {
+        StatusCode::OK => response,
+        _ => response.header("Retry-After", "1"),
+    };
+    Ok(response.send())
+}
+
+/// Returns the state of the process, 503 if it should get no traffic.
+pub(super) fn assess(state: &State) -> (StatusCode, HealthBody) {
     let readiness = state.sale.dependencies().readiness();
     let live = state.sale.live_readiness();
     let failing_tasks = state.sale.supervisor().failing();
@@ -140,12 +150,7 @@ fn report(context: &RequestContext) -> HandlerResult {
         },
         failing_tasks,
     };
-    let response = json_with(http, &body)?.header("Cache-Control", "no-store");
-    let response = match http {
-        StatusCode::OK => response,
-        _ => response.header("Retry-After", "1"),
-    };
-    Ok(response.send())
+    (http, body)
 }
 
 /// The state of the process' own parts.

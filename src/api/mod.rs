@@ -36,6 +36,7 @@ mod fixtures;
 mod gates_setup;
 mod health;
 mod idempotency;
+mod monitoring;
 pub(crate) mod openapi;
 mod pages;
 mod refusals;
@@ -54,7 +55,7 @@ mod web;
 mod webhooks;
 
 pub use gates_setup::start_gates;
-pub use server::{bind, run};
+pub use server::{Listeners, run};
 
 /// Name of this program in logs, metrics and `/health`.
 pub const SERVICE: &str = crate::telemetry::metrics::API;

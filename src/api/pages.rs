@@ -6,13 +6,12 @@ use actix_web::body::MessageBody;
 use actix_web::web::Payload;
 
 use super::docs;
-use super::openapi::{DocsProblems, OpenProblems};
+use super::endpoint::route_unknown;
+use super::openapi::{DocsProblems, MetricsProblems};
 use super::state::RequestContext;
 use crate::http::HandlerResult;
+use crate::http::monitoring::{METRICS_TEXT, Monitored};
 use crate::http::outgoing::Slices;
-
-/// Content type of Prometheus' text format.
-const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// This document
 ///
@@ -29,17 +28,19 @@ pub async fn openapi(context: RequestContext, _: Payload) -> HandlerResult {
 
 /// Metrics for Prometheus
 ///
-/// In the text format.
+/// In the text format, where the setting `metrics_public` is on; by default only `metrics_listen`, another
+/// port, serves them.
 #[utoipa::path(
     get, operation_id = "get_metrics", path = "/metrics", tag = "operations",
     responses(
         (status = 200, description = "All metrics", body = String, content_type = "text/plain"),
-        OpenProblems,
+        MetricsProblems,
     ),
 )]
 pub async fn metrics(context: RequestContext, _: Payload) -> HandlerResult {
     let state = &context.state;
-    state.metrics.redis_in_flight.set(state.sale.redis_in_flight() as i64);
-    state.metrics.redis_thread_connections.set(state.sale.redis_thread_connections() as i64);
-    Ok(HttpResponse::Ok().content_type(METRICS_TEXT).body(state.metrics.render()))
+    if !state.config.metrics_public {
+        return Err(route_unknown(&context));
+    }
+    Ok(HttpResponse::Ok().content_type(METRICS_TEXT).body(state.metrics()))
 }

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use utoipa::OpenApi;
 
 use crate::config::Config;
-use crate::lifecycle::Shutdown;
+use crate::lifecycle::{Shutdown, shutdown_channel};
 use crate::redis;
 use crate::sale::Sale;
 use crate::telemetry::Metrics;
@@ -32,6 +32,7 @@ use crate::gates::Gates;
 use crate::http::connections::Connections;
 use crate::http::cors::{self, Preflights};
 use crate::http::headers;
+use crate::http::monitoring;
 use crate::http::outgoing;
 use crate::http::response_memory::ResponseMemory;
 use crate::http::transport::{Transport, TransportLimits};
@@ -45,7 +46,7 @@ const BACKLOG: u32 = 4_096;
 ///
 /// # Errors
 /// If the address is in use or not local. Must be called within a Tokio runtime.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
         SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
@@ -55,14 +56,39 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?.into_std()
 }
 
-/// Serves the API on a bound listener until shutdown is requested. Then readiness turns 503, after
+/// The API's bound listeners.
+pub struct Listeners {
+    /// For clients: `listen`.
+    pub clients: TcpListener,
+    /// For monitoring: `metrics_listen`.
+    pub monitoring: TcpListener,
+}
+
+impl Listeners {
+    /// Binds both.
+    ///
+    /// # Errors
+    /// If an address is in use or not local; the text names its setting. Must be called within a Tokio
+    /// runtime.
+    pub fn bind(config: &Config) -> Result<Self, String> {
+        let bound = |name: &str, address: SocketAddr| {
+            bind(address).map_err(|error| format!("cannot listen on {address} ({name}): {error}"))
+        };
+        Ok(Listeners {
+            clients: bound("listen", config.listen)?,
+            monitoring: bound("metrics_listen", config.metrics_listen)?,
+        })
+    }
+}
+
+/// Serves the API on bound listeners until shutdown is requested. Then readiness turns 503, after
 /// `shutdown_notice_ms` no connection is accepted any more, and requests in progress have
-/// `shutdown_seconds` to finish.
+/// `shutdown_seconds` to finish. Monitoring is answered until then.
 ///
 /// # Errors
-/// If the listener or the server's threads fail.
+/// If a listener or the server's threads fail.
 pub async fn run(
-    listener: TcpListener,
+    listeners: Listeners,
     config: Arc<Config>,
     sale: Sale,
     gates: Arc<Gates>,
@@ -93,7 +119,19 @@ pub async fn run(
         openapi: Bytes::from(openapi),
         config,
     };
-    build(listener, state)?.await
+    // Ends when this function does.
+    let (_monitoring_ends, monitoring_end) = shutdown_channel();
+    monitor(listeners.monitoring, &state, &monitoring_end);
+    build(listeners.clients, state)?.await
+}
+
+/// Serves metrics and health on their own port.
+fn monitor(listener: TcpListener, state: &State, end: &Shutdown) {
+    let (listener, supervisor) = (Arc::new(listener), state.sale.supervisor().clone());
+    let (state, stop) = (state.clone(), end.clone());
+    supervisor.spawn("monitoring", end, move || {
+        monitoring::serve(listener.clone(), state.clone(), state.config.clone(), stop.clone())
+    });
 }
 
 fn build(listener: TcpListener, state: State) -> io::Result<Server> {

@@ -21,7 +21,7 @@ const TASKS_END_TIMEOUT: Duration = Duration::from_secs(4);
 /// which archives the bookings in MongoDB.
 ///
 /// Settings come from the file named by --config and, with precedence, from HOLDFAST_* variables:
-/// HOLDFAST_LISTEN, HOLDFAST_REDIS_URL, HOLDFAST_MONGODB_URL and the others that --print-config lists.
+/// HOLDFAST_LISTEN, HOLDFAST_METRICS_LISTEN (/metrics and /health), HOLDFAST_REDIS_URL, HOLDFAST_MONGODB_URL and the others that --print-config lists.
 ///
 /// SIGTERM ends it in order: readiness becomes 503, requests in progress finish. A second signal ends
 /// it at once.
@@ -38,21 +38,22 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(config: Arc<Config>) -> Result<(), Failure> {
-    let listener = api::bind(config.listen)
-        .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
+    let listeners = api::Listeners::bind(&config)?;
     let metrics = Metrics::new(api::SERVICE);
     let (trigger, shutdown) = shutdown_channel();
     trigger.on_signals()?;
+    let probed = [&listeners.clients, &listeners.monitoring];
     let connected =
-        start::connect_patiently(api::SERVICE, &listener, &config, &metrics, &shutdown).await?;
+        start::connect_patiently(api::SERVICE, &probed, &config, &metrics, &shutdown).await?;
     let Some(services) = connected else { return Ok(()) };
     start::replication(&services, &config).await?;
     // The sale's tasks end after the server: requests in progress still need them.
     let (sale_trigger, sale_shutdown) = shutdown_channel();
     let sale = start::sale(&services, &config, &metrics, &sale_shutdown)?;
     let gates = api::start_gates(&services, &config, &metrics, &sale_shutdown).await?;
-    tracing::info!(address = %listener.local_addr()?, "serving");
-    let served = api::run(listener, config, sale, gates, metrics, shutdown).await;
+    tracing::info!(address = %listeners.monitoring.local_addr()?, "serving metrics");
+    tracing::info!(address = %listeners.clients.local_addr()?, "serving");
+    let served = api::run(listeners, config, sale, gates, metrics, shutdown).await;
     sale_trigger.request();
     if !services.supervisor.finish(TASKS_END_TIMEOUT).await {
         tracing::warn!("not all background tasks ended in time");

@@ -49,7 +49,8 @@ async fn work(config: Arc<Config>) -> Result<(), Failure> {
     trigger.on_signals()?;
     tracing::info!(address = %listener.local_addr()?, "serving health and metrics");
     let connected =
-        start::connect_patiently(worker::SERVICE, &listener, &config, &metrics, &shutdown).await?;
+        start::connect_patiently(worker::SERVICE, &[&listener], &config, &metrics, &shutdown)
+            .await?;
     let Some(services) = connected else { return Ok(()) };
     worker::run(listener, config, services, metrics, shutdown).await?;
     tracing::info!("ended in order");

@@ -136,11 +136,18 @@ impl Config {
                  answered within a second: make them {REDIS_TIMEOUT_MS_MAX} at most"
             ));
         }
-        if self.listen == self.worker_listen && self.listen.port() != 0 {
-            faults.push(format!(
-                "listen and worker_listen are both {}: give one another port",
-                self.listen
-            ));
+        let listeners = [
+            ("listen", self.listen),
+            ("worker_listen", self.worker_listen),
+            ("metrics_listen", self.metrics_listen),
+        ];
+        for (index, (name, address)) in listeners.into_iter().enumerate() {
+            let mut others = listeners[..index].iter();
+            let same = others.find(|other| other.1 == address && address.port() != 0);
+            if let Some((other, _)) = same {
+                faults
+                    .push(format!("{other} and {name} are both {address}: give one another port"));
+            }
         }
         if self.socket_idle_timeout_ms <= self.socket_ping_interval_ms {
             faults.push(format!(
@@ -264,12 +271,14 @@ mod tests {
     #[test]
     fn contradictions_are_refused_in_one_line_each() {
         type Break = fn(&mut Config);
-        let cases: [(Break, &str); 24] = [
+        let cases: [(Break, &str); 26] = [
             (|c| c.seat_map_renders_per_second = 0, "must be 1 to 100"),
             (|c| c.socket_idle_timeout_ms = 20_000, "before they are pinged"),
             (|c| c.jwt_leeway_seconds = 601, "jwt_leeway_seconds"),
             (|c| c.waiting_room_token_ttl_seconds = 0, "waiting_room_token_ttl_seconds"),
-            (|c| c.worker_listen = c.listen, "give one another port"),
+            (|c| c.worker_listen = c.listen, "listen and worker_listen are both 127.0.0.1:8000"),
+            (|c| c.metrics_listen = c.listen, "listen and metrics_listen are both 127.0.0.1:8000"),
+            (|c| c.metrics_listen = c.worker_listen, "worker_listen and metrics_listen are both"),
             (|c| c.max_hold_seconds = 10, "below hold_ttl_seconds"),
             (|c| c.idempotency_ttl_seconds = 899, "can end before a hold does"),
             (|c| c.confirm_lease_ms = 5_000, "confirm_lease_ms = 5000 can end"),

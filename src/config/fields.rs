@@ -87,6 +87,11 @@ settings! {
     listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8000));
     /// Address and port of the worker's `/metrics` and `/health`.
     worker_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8001));
+    /// Address and port of the API's `/metrics` and `/health`, for monitoring. They need no key: let
+    /// nobody else reach it.
+    metrics_listen: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8002));
+    /// Whether the API serves `/metrics` on `listen`, too, for everybody who reaches it.
+    metrics_public: bool = false;
 
     /// Redis 7.0 or newer, or Valkey: `redis://`, with TLS `rediss://`; `redis-cluster://`,
     /// `rediss-cluster://`; `redis-sentinel://`, `rediss-sentinel://`; `redis+unix://`; or the same

@@ -1,6 +1,6 @@
 //! Answers health probes while the program waits for its services: it is alive and not ready.
 //!
-//! A minimal HTTP server on the program's own listener, which ends before the real server starts to
+//! A minimal HTTP server on the program's own listeners, which ends before the real servers start to
 //! accept. Connections that are accepted and not answered by then are closed, as by a restart.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// Connections at the same time.
+/// Connections at the same time, to each listener.
 const CONNECTIONS_MAX: usize = 64;
 /// Bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
@@ -64,40 +64,48 @@ struct Body<'a> {
 }
 
 impl StartupProbes {
-    /// Answers probes on a bound listener, which the real server uses afterwards.
+    /// Answers probes on bound listeners, which the real servers use afterwards.
     ///
     /// # Errors
-    /// If the listener cannot be shared.
+    /// If a listener cannot be shared.
     pub fn start(
         service: &'static str,
-        listener: &TcpListener,
-        pending: PendingServices,
+        listeners: &[&TcpListener],
+        pending: &PendingServices,
     ) -> io::Result<Self> {
-        let listener = listener.try_clone()?;
-        listener.set_nonblocking(true)?;
-        let listener = tokio::net::TcpListener::from_std(listener)?;
         let mut tasks = JoinSet::new();
-        // Not supervised: if it ends, only probes during the start stay unanswered.
-        tasks.spawn(async move {
-            let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-            let mut open = JoinSet::new();
-            loop {
-                while open.try_join_next().is_some() {}
-                // The semaphore is never closed.
-                let Ok(permit) = permits.clone().acquire_owned().await else { return };
-                let Ok((stream, _)) = listener.accept().await else {
-                    sleep(PAUSE_AFTER_ERROR).await;
-                    continue;
-                };
-                let pending = pending.clone();
-                open.spawn(async move {
-                    let _permit = permit;
-                    // A client that disconnects or is too slow gets no answer.
-                    let _ = timeout(REQUEST_TIMEOUT, serve(stream, service, &pending)).await;
-                });
-            }
-        });
+        for listener in listeners {
+            let listener = listener.try_clone()?;
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            // Not supervised: if it ends, only probes during the start stay unanswered.
+            tasks.spawn(accept(listener, service, pending.clone()));
+        }
         Ok(StartupProbes { _tasks: tasks })
+    }
+}
+
+async fn accept(
+    listener: tokio::net::TcpListener,
+    service: &'static str,
+    pending: PendingServices,
+) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut open = JoinSet::new();
+    loop {
+        while open.try_join_next().is_some() {}
+        // The semaphore is never closed.
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            sleep(PAUSE_AFTER_ERROR).await;
+            continue;
+        };
+        let pending = pending.clone();
+        open.spawn(async move {
+            let _permit = permit;
+            // A client that disconnects or is too slow gets no answer.
+            let _ = timeout(REQUEST_TIMEOUT, serve(stream, service, &pending)).await;
+        });
     }
 }
 

@@ -53,19 +53,19 @@ impl WaitLimit {
 }
 
 /// Connects to both services and waits for them as configured; returns `None` if shutdown is requested
-/// meanwhile. Answers probes on the listener while it waits.
+/// meanwhile. Answers probes on the listeners while it waits.
 ///
 /// # Errors
 /// If a service is not available in time, or is unusable.
 pub async fn connect_patiently(
     service: &'static str,
-    listener: &TcpListener,
+    listeners: &[&TcpListener],
     config: &Config,
     metrics: &Metrics,
     shutdown: &Shutdown,
 ) -> Result<Option<Services>, StartError> {
     let pending = PendingServices::default();
-    let probes = StartupProbes::start(service, listener, pending.clone());
+    let probes = StartupProbes::start(service, listeners, &pending);
     let _probes = probes.map_err(|error| StartError(format!("cannot answer probes: {error}")))?;
     tokio::select! {
         connected = connect_within(WaitLimit::from_config(config), &pending, config, metrics) => {

@@ -29,11 +29,11 @@ mod chain;
 mod drain;
 mod finish_interrupted;
 mod health;
-mod http;
 mod known_logs;
 mod log_changes;
 mod log_monitor;
 mod log_trimmer;
+mod monitoring;
 mod reclaimer;
 mod reconciler;
 mod repairer;
@@ -52,6 +52,7 @@ use crate::archive::Archive;
 use crate::config::Config;
 use crate::domain::Partition;
 use crate::faults::Faults;
+use crate::http;
 use crate::lifecycle::Shutdown;
 use crate::lifecycle::Supervisor;
 use crate::redis::Engine;
@@ -155,7 +156,7 @@ pub async fn run(
         consumer,
         config: config.clone(),
     }));
-    let http = http::server(listener, worker.clone())?;
+    let http = http::monitoring::server(listener, worker.clone(), config.clone())?;
     let http_handle = http.handle();
     let mut http = tokio::spawn(http);
     // The admitter throttles while a dependency's state is unknown.

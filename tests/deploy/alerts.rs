@@ -62,7 +62,7 @@ fn alerts_are_about_metrics_that_there_are_and_name_what_to_read() {
     let scraped: Value =
         serde_yaml_ng::from_str(&file("deploy/prometheus/prometheus.yml")).unwrap();
     let config = Config::default();
-    let expected = [config.listen, config.worker_listen].map(|address| address.to_string());
+    let expected = [config.metrics_listen, config.worker_listen].map(|address| address.to_string());
     let targets = scraped["scrape_configs"].as_sequence().unwrap();
     let targets =
         targets.iter().map(|job| job["static_configs"][0]["targets"][0].as_str().unwrap());

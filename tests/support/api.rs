@@ -88,6 +88,9 @@ impl Place {
     pub fn config(&self) -> Config {
         Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            metrics_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            // Tests read them beside their other requests.
+            metrics_public: true,
             redis_url: self.redis_url.as_str().into(),
             redis_namespace: self.name.clone(),
             mongodb_url: self.mongodb_url.as_str().into(),
@@ -109,6 +112,8 @@ impl Place {
         let own = [
             ("HOLDFAST_LISTEN", "127.0.0.1:0"),
             ("HOLDFAST_WORKER_LISTEN", "127.0.0.1:0"),
+            ("HOLDFAST_METRICS_LISTEN", "127.0.0.1:0"),
+            ("HOLDFAST_METRICS_PUBLIC", "true"),
             ("HOLDFAST_REDIS_URL", &self.redis_url),
             ("HOLDFAST_REDIS_NAMESPACE", &self.name),
             ("HOLDFAST_MONGODB_URL", &self.mongodb_url),
@@ -178,6 +183,8 @@ async fn connected(config: &Config, metrics: &Metrics) -> Services {
 /// A ready API and its client.
 pub struct Api {
     client: Client,
+    /// `host:port` of its metrics.
+    monitoring: String,
     running: Running,
 }
 
@@ -196,8 +203,9 @@ impl Deref for Api {
 impl Api {
     /// Served in this process; ends when dropped.
     pub async fn here(config: Config) -> Self {
-        let listener = api::bind(config.listen).unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
+        let listeners = api::Listeners::bind(&config).unwrap();
+        let base = format!("http://{}", listeners.clients.local_addr().unwrap());
+        let monitoring = listeners.monitoring.local_addr().unwrap().to_string();
         let (config, metrics) = (Arc::new(config), Metrics::new(api::SERVICE));
         let services = connected(&config, &metrics).await;
         let (trigger, shutdown) = shutdown_channel();
@@ -205,9 +213,10 @@ impl Api {
         let gates = api::start_gates(&services, &config, &metrics, &shutdown).await.unwrap();
         let supervisor = services.supervisor;
         let served = tokio::spawn(async move {
-            api::run(listener, config, sale, gates, metrics, shutdown).await.unwrap();
+            api::run(listeners, config, sale, gates, metrics, shutdown).await.unwrap();
         });
-        Api { client: Client::new(&base), running: Running::Here { trigger, served, supervisor } }
+        let running = Running::Here { trigger, served, supervisor };
+        Api { client: Client::new(&base), monitoring, running }
     }
 
     /// Runs the program, with its place's settings overridden by these.
@@ -217,7 +226,15 @@ impl Api {
         let path = env!("CARGO_BIN_EXE_holdfast-api");
         let (program, serving) = Process::started(path, &environment, serves).await;
         let base = format!("http://{}", serving["address"].as_str().unwrap());
-        Api { client: Client::new(&base), running: Running::Program(program) }
+        let serves = |line: &Value| line["message"] == "serving metrics";
+        let serving = program.log_line("it serves metrics", serves).await;
+        let monitoring = serving["address"].as_str().unwrap().to_owned();
+        Api { client: Client::new(&base), monitoring, running: Running::Program(program) }
+    }
+
+    /// A client of its own port for metrics and health.
+    pub fn monitoring(&self) -> Client {
+        Client::new(&format!("http://{}", self.monitoring))
     }
 
     /// The same with a patient client.

@@ -65,6 +65,7 @@ export class Api {
     const env = {
       ...process.env,
       HOLDFAST_LISTEN: `127.0.0.1:${this.port}`,
+      HOLDFAST_METRICS_LISTEN: '127.0.0.1:0',
       HOLDFAST_ADMIN_KEYS_SHA256: `tests:${createHash('sha256').update(ADMIN_KEY).digest('hex')}`,
       HOLDFAST_LIMITS: 'observe',
       HOLDFAST_LOG_LEVEL: 'warn',

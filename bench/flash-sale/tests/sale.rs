@@ -72,10 +72,10 @@ impl Deployment {
         let services = start::connect(&config, &metrics).await.unwrap();
         let sale = start::sale(&services, &config, &metrics, &ending).unwrap();
         let gates = api::start_gates(&services, &config, &metrics, &ending).await.unwrap();
-        let listener = api::bind(config.listen).unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let listeners = api::Listeners::bind(&config).unwrap();
+        let url = format!("http://{}", listeners.clients.local_addr().unwrap());
         tokio::spawn(async move {
-            api::run(listener, config, sale, gates, metrics, ending).await.unwrap();
+            api::run(listeners, config, sale, gates, metrics, ending).await.unwrap();
         });
         Deployment { url, redis, database, _triggers: [worker_trigger, api_trigger] }
     }

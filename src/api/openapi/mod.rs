@@ -78,8 +78,10 @@ macro_rules! problems {
 }
 
 problems! {
-    /// Of probes and metrics.
+    /// Of probes.
     OpenProblems: OPEN |;
+    /// Of metrics, which are usually on another port.
+    MetricsProblems: OPEN | RouteUnknown;
     /// Of pages.
     PageProblems: OPEN PAGE |;
     /// Of files of pages, which another version may not have.

@@ -62,7 +62,6 @@ function App(): JSX.Element {
         <a href="/docs/">API documentation</a>
         <a href="/openapi.json">OpenAPI</a>
         <a href="/health">Health</a>
-        <a href="/metrics">Metrics</a>
       </footer>
     </div>
   );

@@ -1,31 +1,19 @@
-//! The worker's HTTP routes: `/metrics`, `/health`, `/health/live`, `/health/ready`. None of them
+//! What monitoring reads of the worker (`http/monitoring.rs`): metrics, and whether it is ready. Neither
 //! queries Redis or MongoDB: a background task checks both (`sale/dependencies.rs`).
 //!
 //! Ready means that entries reach the archive: both dependencies respond and the drain progresses.
 
-use std::io;
-use std::net::TcpListener;
 use std::time::Duration;
 
-use actix_web::dev::Server;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HOST, HeaderValue};
-use actix_web::web::{Data, get};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use serde::Serialize;
 
 use super::{SERVICE, Worker};
+use crate::http::monitoring::Monitored;
 use crate::sale::Readiness;
 
-/// Prometheus' text format.
-const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// Only monitoring uses this server: one thread is enough.
-const THREADS: usize = 1;
-/// How long a request in flight may take to finish at shutdown, seconds.
-const SHUTDOWN_SECONDS: u64 = 1;
-
 #[derive(Serialize)]
-struct HealthBody {
+pub(super) struct HealthBody {
     /// `ok`, `degraded` (a background task is failing), `unavailable` or `ending`.
     status: &'static str,
     /// The problem; absent if there is none.
@@ -40,61 +28,30 @@ struct HealthBody {
     failing_tasks: Vec<&'static str>,
 }
 
-/// Creates the server on a bound listener. It runs when awaited.
-pub(super) fn server(listener: TcpListener, worker: Worker) -> io::Result<Server> {
-    let worker = Data::new(worker);
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(worker.clone())
-            .route("/metrics", get().to(metrics))
-            .route("/health", get().to(ready))
-            .route("/health/ready", get().to(ready))
-            .route("/health/live", get().to(live))
-    });
-    Ok(server
-        .workers(THREADS)
-        .shutdown_timeout(SHUTDOWN_SECONDS)
-        .disable_signals()
-        .listen(listener)?
-        .run())
-}
+impl Monitored for Worker {
+    type Health = HealthBody;
 
-/// Serves metrics. On loopback a foreign `Host` is refused, which protects against DNS rebinding; the
-/// health routes accept any name.
-async fn metrics(worker: Data<Worker>, request: HttpRequest) -> HttpResponse {
-    let is_own =
-        |host: &HeaderValue| host.to_str().is_ok_and(|host| worker.config.is_own_host(host));
-    let is_local = worker.config.worker_listen.ip().is_loopback();
-    if is_local && !request.headers().get_all(HOST).all(is_own) {
-        return HttpResponse::Forbidden().json(serde_json::json!({
-            "error": "host_forbidden",
-            "detail": "The Host header is not a name of this worker: use localhost or 127.0.0.1, \
-                or add the name to the setting allowed_hosts",
-        }));
+    fn metrics(&self) -> String {
+        let is_ready = assess(self, &self.supervisor.failing()).0 == StatusCode::OK;
+        self.metrics.worker_ready.set(i64::from(is_ready));
+        self.metrics.redis_in_flight.set(self.engine.in_flight() as i64);
+        self.metrics.render()
     }
-    let is_ready = assess(&worker, &worker.supervisor.failing()).0 == StatusCode::OK;
-    worker.metrics.worker_ready.set(i64::from(is_ready));
-    worker.metrics.redis_in_flight.set(worker.engine.in_flight() as i64);
-    HttpResponse::Ok().content_type(METRICS_TEXT).body(worker.metrics.render())
-}
 
-async fn live() -> HttpResponse {
-    HttpResponse::Ok().json(serde_json::json!({ "status": "ok" }))
-}
-
-async fn ready(worker: Data<Worker>) -> HttpResponse {
-    let failing_tasks = worker.supervisor.failing();
-    let (http_status, status, reason) = assess(&worker, &failing_tasks);
-    let body = HealthBody {
-        status,
-        reason,
-        service: SERVICE,
-        version: env!("CARGO_PKG_VERSION"),
-        consumer: worker.consumer.clone(),
-        uptime_seconds: worker.health.uptime().as_secs(),
-        failing_tasks,
-    };
-    HttpResponse::build(http_status).insert_header(("Cache-Control", "no-store")).json(body)
+    fn health(&self) -> (StatusCode, HealthBody) {
+        let failing_tasks = self.supervisor.failing();
+        let (http_status, status, reason) = assess(self, &failing_tasks);
+        let body = HealthBody {
+            status,
+            reason,
+            service: SERVICE,
+            version: env!("CARGO_PKG_VERSION"),
+            consumer: self.consumer.clone(),
+            uptime_seconds: self.health.uptime().as_secs(),
+            failing_tasks,
+        };
+        (http_status, body)
+    }
 }
 
 fn assess(
