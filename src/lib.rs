@@ -9,7 +9,7 @@
 //!
 //! Modules import downwards only, in this order: [`api`], `worker`, `ctl` · [`start`] · [`sale`] ·
 //! [`live`] · [`archive`], [`payments`] · [`redis`] · [`domain`]; [`config`], [`telemetry`],
-//! [`backoff`], [`faults`], [`secrets`] and [`lifecycle`] serve them all. `docs/ARCHITECTURE.md` walks one booking through all of it.
+//! [`backoff`], [`circuit_breaker`], [`faults`], [`secrets`] and [`lifecycle`] serve them all. `docs/ARCHITECTURE.md` walks one booking through all of it.
 
 // Handlers await what awaits scripts that await the client library: deeper than the default.
 #![recursion_limit = "256"]
@@ -18,6 +18,7 @@
 pub mod api;
 pub mod archive;
 pub mod backoff;
+pub mod circuit_breaker;
 pub mod config;
 mod copy_on_write;
 pub mod ctl;

@@ -13,8 +13,9 @@ use actix_web::web::Payload;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::circuit_breaker::BreakerState;
 use crate::http::words;
-use crate::sale::{LiveReadiness, Readiness};
+use crate::sale::{BreakerStates, LiveReadiness, Readiness};
 
 use super::openapi::OpenProblems;
 use super::state::{RequestContext, State};
@@ -39,6 +40,8 @@ pub struct HealthBody {
     uptime_seconds: u64,
     /// Each dependency and part.
     checks: Checks,
+    /// The circuit breakers before the dependencies.
+    circuit_breakers: CircuitBreakers,
     /// The background tasks that are failing; left out if none is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(example = json!(["live_keeper"]))]
@@ -62,6 +65,21 @@ pub struct Checks {
     /// again for ten seconds.
     #[schema(value_type = words::CheckStatus)]
     tasks: &'static str,
+}
+
+/// `closed`; `open`: calls had no answer, and requests are refused at once; `half_open`: a few calls are
+/// tried.
+#[derive(Serialize, ToSchema)]
+pub struct CircuitBreakers {
+    /// Redis; of a Cluster, the worst of its nodes.
+    #[schema(value_type = words::BreakerStatus)]
+    redis: &'static str,
+    /// MongoDB.
+    #[schema(value_type = words::BreakerStatus)]
+    mongodb: &'static str,
+    /// The payment provider.
+    #[schema(value_type = words::BreakerStatus)]
+    payments: &'static str,
 }
 
 /// The process answers.
@@ -128,7 +146,13 @@ pub(super) fn assess(state: &State) -> (StatusCode, HealthBody) {
     let readiness = state.sale.dependencies().readiness();
     let live = state.sale.live_readiness();
     let failing_tasks = state.sale.supervisor().failing();
-    let parts = Parts { live, tasks_fail: !failing_tasks.is_empty() };
+    let breakers = state.sale.breakers();
+    let parts = Parts {
+        live,
+        tasks_fail: !failing_tasks.is_empty(),
+        breaker_is_open: breakers.iter().any(|one| one.1.state == BreakerState::Open),
+    };
+    let BreakerStates { redis: redis_breaker, mongodb, payments } = BreakerStates::of(&breakers);
     let (http, status) = verdict(&readiness, parts, state.shutdown.is_requested());
     let status_of = |check: &Result<(), String>| if check.is_ok() { "ok" } else { "unavailable" };
     let redis =
@@ -148,6 +172,7 @@ pub(super) fn assess(state: &State) -> (StatusCode, HealthBody) {
             },
             tasks: if failing_tasks.is_empty() { "ok" } else { "failing" },
         },
+        circuit_breakers: CircuitBreakers { redis: redis_breaker, mongodb, payments },
         failing_tasks,
     };
     (http, body)
@@ -158,6 +183,7 @@ pub(super) fn assess(state: &State) -> (StatusCode, HealthBody) {
 struct Parts {
     live: LiveReadiness,
     tasks_fail: bool,
+    breaker_is_open: bool,
 }
 
 fn verdict(readiness: &Readiness, parts: Parts, ending: bool) -> (StatusCode, &'static str) {
@@ -168,7 +194,9 @@ fn verdict(readiness: &Readiness, parts: Parts, ending: bool) -> (StatusCode, &'
         (.., Live::Warming) => (StatusCode::SERVICE_UNAVAILABLE, "warming"),
         (_, Ok(()), Err(_), _) | (.., Live::Stale) => (StatusCode::OK, "degraded"),
         // No background task is needed to answer: without a view requests go to Redis.
-        _ if parts.tasks_fail || readiness.redis_lacks.is_some() => (StatusCode::OK, "degraded"),
+        _ if parts.tasks_fail || parts.breaker_is_open || readiness.redis_lacks.is_some() => {
+            (StatusCode::OK, "degraded")
+        }
         (_, Ok(()), Ok(()), Live::Fresh) => (StatusCode::OK, "ok"),
     }
 }
@@ -192,14 +220,17 @@ mod tests {
         ];
         for (redis, mongodb, live, ending, http, status) in cases {
             let readiness = Readiness { redis, redis_lacks: None, mongodb };
-            let got = verdict(&readiness, Parts { live, tasks_fail: false }, ending);
+            let well = Parts { live, tasks_fail: false, breaker_is_open: false };
+            let got = verdict(&readiness, well, ending);
             assert_eq!((got.0.as_u16(), got.1), (http, status));
-            let got = verdict(&readiness, Parts { live, tasks_fail: true }, ending);
             let status = if status == "ok" { "degraded" } else { status };
+            let got = verdict(&readiness, Parts { tasks_fail: true, ..well }, ending);
             assert_eq!((got.0.as_u16(), got.1), (http, status), "a task fails");
+            let got = verdict(&readiness, Parts { breaker_is_open: true, ..well }, ending);
+            assert_eq!((got.0.as_u16(), got.1), (http, status), "a breaker is open");
             let lacks = Some("1 of 3 nodes".to_owned()).filter(|_| readiness.redis.is_ok());
             let readiness = Readiness { redis_lacks: lacks, ..readiness };
-            let got = verdict(&readiness, Parts { live, tasks_fail: false }, ending);
+            let got = verdict(&readiness, well, ending);
             let status = if readiness.redis.is_err() { "unavailable" } else { status };
             assert_eq!((got.0.as_u16(), got.1), (http, status), "a node is unavailable");
         }

@@ -1,6 +1,8 @@
 //! Prepares the database at start: checks the server, claims the database for this deployment, creates
 //! indexes.
 
+use std::time::Duration;
+
 use mongodb::bson::{Document, doc};
 
 use super::Archive;
@@ -9,6 +11,9 @@ use super::documents::{ARCHIVE_FORMAT, BOOKINGS, COUNTERS, EVENTS, INTENTS, META
 use super::error::{ArchiveError, Refusal};
 use super::gateway::{DUPLICATE_KEY, Verb, integer};
 use super::webhooks::{KEEP_SECONDS, WEBHOOKS};
+
+/// How long the health check waits for the primary.
+const PING_TIMEOUT: Duration = Duration::from_millis(1_900);
 
 /// Properties of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,9 +27,10 @@ pub struct ServerInfo {
 }
 
 impl Archive {
-    /// Checks that the primary responds within the operation's bound.
+    /// Checks that the primary responds within [`PING_TIMEOUT`]; otherwise the circuit breaker opens.
     pub async fn ping(&self) -> Result<(), ArchiveError> {
-        self.gateway.command(doc! { "ping": 1 }).await.map(drop)
+        let bound = PING_TIMEOUT.min(self.gateway.op_timeout());
+        self.gateway.patiently().within(bound).command(doc! { "ping": 1 }).await.map(drop)
     }
 
     /// Reads version and topology, for the check at start.

@@ -8,8 +8,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::FindOptions;
@@ -19,13 +18,21 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::error::ArchiveError;
+use crate::circuit_breaker::{BreakerReport, BreakerSettings, BreakerState, CircuitBreaker};
 
 /// Operations in one write command.
 const COMMAND_OPS_MAX: usize = 1_000;
 /// Operations in flight, including abandoned ones. Further callers wait, also bounded.
 const IN_FLIGHT_MAX: usize = 256;
-/// The timeout of prompt callers while the server does not respond.
-const SILENT_TIMEOUT: Duration = Duration::from_millis(500);
+/// The timeout of prompt callers until the server is known to respond again.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+/// Opens after so many operations in a row whose connection broke, or after one that timed out.
+const BREAKER: BreakerSettings = BreakerSettings {
+    dependency: "mongodb",
+    failures_max: 3,
+    pause: Duration::from_secs(1),
+    probes: 2,
+};
 /// See [`Gateway::give_up_factor`]; for operations without a deadline.
 const GIVE_UP_FACTOR: u32 = 10;
 /// `E11000`: a document with this `_id` exists.
@@ -70,24 +77,34 @@ pub(super) struct Gateway {
     /// A task is aborted after this many times `op_timeout`.
     give_up_factor: u32,
     permits: Arc<Semaphore>,
-    /// Whether the last operation timed out.
-    is_silent: Arc<AtomicBool>,
+    /// Whether MongoDB answers. All operations report to it, prompt ones obey it.
+    breaker: Arc<CircuitBreaker>,
+    /// Whether operations are refused at once while MongoDB does not answer.
+    is_prompt: bool,
 }
 
 impl Gateway {
     pub(super) fn new(database: Database, op_timeout: Duration) -> Self {
         let permits = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
         let give_up_factor = GIVE_UP_FACTOR;
-        Gateway { database, op_timeout, give_up_factor, permits, is_silent: Arc::default() }
+        let breaker = Arc::new(CircuitBreaker::new(BREAKER));
+        Gateway { database, op_timeout, give_up_factor, permits, breaker, is_prompt: false }
     }
 
-    /// The same database with [`SILENT_TIMEOUT`] while it does not respond; the next response ends that.
+    /// The same database for callers that must not wait for a server that does not respond: then their
+    /// operations are refused at once, except for a few probes with [`PROBE_TIMEOUT`].
     pub(super) fn promptly(&self) -> Self {
-        let mut prompt = self.clone();
-        if self.is_silent.load(Ordering::Relaxed) {
-            prompt.op_timeout = SILENT_TIMEOUT.min(self.op_timeout);
-        }
-        prompt
+        Gateway { is_prompt: true, ..self.clone() }
+    }
+
+    /// The same database for callers that try whether or not it responds.
+    pub(super) fn patiently(&self) -> Self {
+        Gateway { is_prompt: false, ..self.clone() }
+    }
+
+    /// The circuit breaker's state and counts.
+    pub(super) fn breaker(&self) -> BreakerReport {
+        self.breaker.report(Instant::now())
     }
 
     /// The same database with this timeout, after which operations are aborted.
@@ -103,8 +120,11 @@ impl Gateway {
         self.database.collection(name)
     }
 
-    /// How long one operation may take.
+    /// How long one operation may take now.
     pub(super) fn op_timeout(&self) -> Duration {
+        if self.is_prompt && self.breaker.state(Instant::now()) != BreakerState::Closed {
+            return PROBE_TIMEOUT.min(self.op_timeout);
+        }
         self.op_timeout
     }
 
@@ -113,30 +133,34 @@ impl Gateway {
         &self,
         operation: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
     ) -> Result<T, ArchiveError> {
-        let timed_out = || {
-            let millis = self.op_timeout.as_millis();
-            ArchiveError::Unavailable(format!("no answer within {millis} ms"))
-        };
-        let permit = timeout(self.op_timeout, Arc::clone(&self.permits).acquire_owned());
+        if self.is_prompt && !self.breaker.allows(Instant::now()) {
+            return Err(ArchiveError::NotRun("it has not answered for a moment".to_owned()));
+        }
+        let op_timeout = self.op_timeout();
+        let permit = timeout(op_timeout, Arc::clone(&self.permits).acquire_owned());
         let permit = permit.await.map_err(|_| {
             ArchiveError::Unavailable(format!("{IN_FLIGHT_MAX} operations are in flight"))
         })?;
-        let give_up = self.op_timeout * self.give_up_factor;
-        let is_silent = self.is_silent.clone();
+        let give_up = op_timeout * self.give_up_factor;
+        let breaker = self.breaker.clone();
         let task = tokio::spawn(async move {
             // Held until the operation ends, so that abandoned operations count, too.
             let _permit = permit;
             let ended = timeout(give_up, operation).await;
-            // A late response counts as a response.
-            let has_no_response = ended.as_ref().map_or(true, |result| is_no_response(result));
-            is_silent.store(has_no_response, Ordering::Relaxed);
+            match &ended {
+                Err(_) => breaker.trip(Instant::now()),
+                Ok(result) if is_no_response(result) => breaker.failed(Instant::now()),
+                // A late response counts as a response.
+                Ok(_) => breaker.succeeded(Instant::now()),
+            }
             ended
         });
-        match timeout(self.op_timeout, task).await {
+        match timeout(op_timeout, task).await {
             Ok(Ok(Ok(result))) => result.map_err(ArchiveError::from),
             Ok(Ok(Err(_))) | Err(_) => {
-                self.is_silent.store(true, Ordering::Relaxed);
-                Err(timed_out())
+                self.breaker.trip(Instant::now());
+                let millis = op_timeout.as_millis();
+                Err(ArchiveError::Unavailable(format!("no answer within {millis} ms")))
             }
             Ok(Err(join)) => Err(ArchiveError::Unavailable(format!("operation ended: {join}"))),
         }
@@ -209,7 +233,7 @@ impl Gateway {
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        options.max_time = Some(self.op_timeout);
+        options.max_time = Some(self.op_timeout());
         let collection: Collection<T> = self.database.collection(collection);
         self.bounded(async move {
             let mut cursor = collection.find(filter).with_options(options).await?;
@@ -242,7 +266,7 @@ impl Gateway {
         collection: &str,
         filter: Document,
     ) -> Result<u64, ArchiveError> {
-        let max_time = self.op_timeout;
+        let max_time = self.op_timeout();
         let collection: Collection<Document> = self.database.collection(collection);
         self.bounded(async move { collection.count_documents(filter).max_time(max_time).await })
             .await
@@ -250,7 +274,7 @@ impl Gateway {
 
     /// `op_timeout` in MongoDB's type for bounds.
     pub(super) fn millis(&self) -> i64 {
-        i64::try_from(self.op_timeout.as_millis()).unwrap_or(i64::MAX)
+        i64::try_from(self.op_timeout().as_millis()).unwrap_or(i64::MAX)
     }
 }
 

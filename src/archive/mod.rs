@@ -82,6 +82,7 @@ pub use store::{DecidedSale, NoObserver, StoreObserver, StoreStep, StoredBatch};
 pub use verify::Claim;
 pub use waiting_rooms::{FixedDraw, StoredDraw, StoredRoom};
 
+use crate::circuit_breaker::BreakerReport;
 use crate::secrets::{ServiceUrl, mask_url};
 use gateway::{Gateway, Verb};
 use grouped::GroupedWrites;
@@ -120,10 +121,15 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// The same archive with a short timeout while MongoDB does not respond: after an operation timed
-    /// out, callers wait only half a second, until an operation succeeds again.
+    /// The same archive for callers that must not wait while MongoDB does not respond: their operations
+    /// are refused at once, except for a few, until those succeed again.
     pub fn promptly(&self) -> Self {
         Archive { gateway: self.gateway.promptly(), ..self.clone() }
+    }
+
+    /// The state and the counts of the circuit breaker that [`Archive::promptly`] obeys.
+    pub fn breaker(&self) -> BreakerReport {
+        self.gateway.breaker()
     }
 
     /// Parses the configuration. The driver connects in the background: MongoDB need not run yet.

@@ -118,8 +118,8 @@ settings! {
     /// never run.
     redis_timeout_ms: u64 = 500;
     /// Concurrent calls per process to one Redis (each node of a Cluster is one). More are refused
-    /// with 503 at once, and not sent. Requests are refused sooner when replies begin to take most of
-    /// `redis_timeout_ms`.
+    /// with 503 at once, and not sent. Requests are refused sooner when replies begin to take more than
+    /// a fifth of `redis_timeout_ms`.
     redis_in_flight_max: u32 = 2_000;
     /// Number of Redis replicas to wait for before a change of a booking is answered (reported as
     /// `durability`); 0: none. A missing replica is no failure.

@@ -60,7 +60,7 @@ pub const REQUEST_HEADERS: [&str; 20] = [
     "x-waiting-room-token",
 ];
 /// Response headers that pages may read, beside those that browsers always expose.
-pub const RESPONSE_HEADERS: [&str; 15] = [
+pub const RESPONSE_HEADERS: [&str; 16] = [
     "age",
     "allow",
     "content-disposition",
@@ -74,6 +74,7 @@ pub const RESPONSE_HEADERS: [&str; 15] = [
     "upgrade",
     "www-authenticate",
     "x-seat-map-generation",
+    "x-seat-map-stale",
     "x-seat-map-version",
     "x-trace-id",
 ];

@@ -68,6 +68,8 @@ words! {
     WebhookResult = ["handled", "duplicate", "ignored"];
     /// The state of a process.
     HealthStatus = ["ok", "degraded", "warming", "unavailable", "ending"];
+    /// The state of a circuit breaker.
+    BreakerStatus = ["closed", "half_open", "open"];
     /// The state of a part of a process.
     CheckStatus = ["ok", "partial", "unavailable", "warming", "stale", "failing"];
     /// The state of a booking as it is stored: `COMMITTED` is paid and not decided by the archive.

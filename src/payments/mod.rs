@@ -13,6 +13,7 @@
 //!
 //! Every call is bounded in time by its provider.
 
+mod guarded;
 mod simulated;
 mod stripe;
 pub mod webhook;
@@ -20,8 +21,10 @@ pub mod webhook;
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::circuit_breaker::BreakerReport;
 use crate::domain::BookingId;
 
+pub use guarded::GuardedProvider;
 pub use simulated::{Simulated, SimulatedSettings};
 pub use stripe::{Stripe, StripeSettings, StripeUnusable};
 
@@ -151,6 +154,11 @@ pub enum PaymentError {
 pub trait Provider: Send + Sync {
     /// The provider's name in logs, metrics and `status`.
     fn name(&self) -> &'static str;
+
+    /// The circuit breaker before it; closed if there is none.
+    fn breaker(&self) -> BreakerReport {
+        BreakerReport::default()
+    }
 
     /// Creates the booking's payment object, not yet charged, and returns its id. Never
     /// [`PaymentError::Declined`].

@@ -15,9 +15,10 @@ use super::connect::RedisSettings;
 use super::error::RedisError;
 use super::keys::Keys;
 use super::replication::Replication;
-use super::routing::{Router, Urgency};
+use super::routing::{Node, Router, Urgency};
 use super::scripts::call::ScriptCall;
 use super::scripts::{Script, ScriptReply, Scripts, Timed};
+use crate::circuit_breaker::{BreakerReport, BreakerState, CircuitBreaker};
 use crate::domain::Partition;
 use crate::lifecycle::Supervisor;
 
@@ -53,8 +54,8 @@ const REPLY_TIME_DIVISOR: u64 = 5;
 /// Calls that their callers can repeat are refused first under overload.
 fn urgency(script: Script) -> Urgency {
     match script {
+        Script::Limit => Urgency::First,
         Script::Hold
-        | Script::Limit
         | Script::Extend
         | Script::ConfirmBegin
         | Script::GetBooking
@@ -106,6 +107,31 @@ impl Engine {
     /// The number of connections of HTTP threads that are up, to all nodes.
     pub fn thread_connections(&self) -> usize {
         self.inner.router.nodes().iter().map(|one| one.0.pipelines_up()).sum()
+    }
+
+    /// The circuit breakers of all nodes as one: the worst state, and the sums.
+    pub fn breaker(&self) -> BreakerReport {
+        let now = Instant::now();
+        let nodes = self.inner.router.nodes();
+        let reports = nodes.iter().map(|(node, ..)| node.breaker().report(now));
+        reports.fold(BreakerReport::default(), BreakerReport::and)
+    }
+
+    /// Whether requests to a partition are refused because its node gave no answers.
+    fn has_no_answers(&self, partition: Partition) -> bool {
+        let state = |node: Arc<Node>| node.breaker().state(Instant::now());
+        self.inner.router.node(partition).is_ok_and(|node| state(node) == BreakerState::Open)
+    }
+
+    /// The greatest number of calls under way, on any node, at which requests are refused now.
+    pub fn concurrency_limit(&self) -> usize {
+        let nodes = self.inner.router.nodes();
+        nodes.iter().map(|(node, ..)| node.load().request_limit()).max().unwrap_or_default()
+    }
+
+    /// The number of requests that were refused because too many calls were under way.
+    pub fn overload_refusals(&self) -> u64 {
+        self.inner.router.nodes().iter().map(|(node, ..)| node.load().refused()).sum()
     }
 
     /// The estimate of the clock of a partition's node.
@@ -166,6 +192,7 @@ impl Engine {
         }
         let now_ms = match self.clock(partition).now_at_least_ms() {
             Some(now_ms) => now_ms,
+            None if self.has_no_answers(partition) => return Err(RedisError::no_answers()),
             None => self.redis_time_ms(partition).await?,
         };
         let timeout_ms = self.inner.settings.timeout_ms;
@@ -229,11 +256,16 @@ impl Engine {
     ) -> Result<Timed<C::Reply>, RedisError> {
         let (router, partition) = (&self.inner.router, call.partition(self.keys()));
         let (node, sent) = (router.node(partition)?, Instant::now());
-        let entered = node.load().enter(urgency(C::SCRIPT)).ok_or_else(RedisError::overloaded)?;
+        let urgency = urgency(C::SCRIPT);
+        if urgency != Urgency::Upkeep && !node.breaker().allows(sent) {
+            return Err(RedisError::no_answers());
+        }
+        let entered = node.load().enter(urgency).ok_or_else(RedisError::overloaded)?;
         let changes = router.changes(partition);
         let assembled = self.inner.scripts.get(C::SCRIPT);
         let command = command_of(call, self.keys(), &assembled.sha1, not_after);
         let value = self.bounded(self.evaluate(C::SCRIPT, partition, command)).await;
+        note_result(node.breaker(), &value);
         if !matches!(value, Err(RedisError::NotRun(_))) {
             entered.note_answered();
         }
@@ -285,7 +317,11 @@ impl Engine {
         partition: Partition,
         args: Vec<Value>,
     ) -> Result<Value, RedisError> {
-        self.bounded(self.inner.router.send(name, partition, &args)).await
+        let reply = self.bounded(self.inner.router.send(name, partition, &args)).await;
+        if let Ok(node) = self.inner.router.node(partition) {
+            note_result(node.breaker(), &reply);
+        }
+        reply
     }
 
     async fn bounded(
@@ -301,6 +337,16 @@ impl Engine {
 
     fn timeout(&self) -> Duration {
         Duration::from_millis(self.inner.settings.timeout_ms)
+    }
+}
+
+/// Reports the result of a call to its node's breaker. An error reply is an answer.
+fn note_result(breaker: &CircuitBreaker, result: &Result<Value, RedisError>) {
+    match result {
+        Err(error) if error.is_away() => breaker.failed(Instant::now()),
+        // Refused here, or it was another node's: says nothing of this one.
+        Err(RedisError::NotRun(_)) => {}
+        Ok(_) | Err(_) => breaker.succeeded(Instant::now()),
     }
 }
 

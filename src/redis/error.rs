@@ -27,6 +27,10 @@ const LASTING: [&str; 7] = [
 ];
 /// Too many calls wait for Redis already.
 const OVERLOADED: &str = "too many calls under way";
+/// Its circuit breaker is open.
+const NO_ANSWERS: &str = "it has not answered for a moment";
+/// What in the error of a call that did not run says that the server cannot serve any call now.
+const AWAY: [&str; 4] = ["not connected", "LOADING", "MASTERDOWN", "CLUSTERDOWN"];
 
 impl RedisError {
     /// Whether trying again later could change nothing, for a start that waits for Redis.
@@ -38,6 +42,20 @@ impl RedisError {
     /// Refused, and not sent, since too many calls wait for Redis.
     pub(super) fn overloaded() -> Self {
         RedisError::NotRun(OVERLOADED.to_owned())
+    }
+
+    /// Refused, and not sent, since calls before it had no answer.
+    pub(super) fn no_answers() -> Self {
+        RedisError::NotRun(NO_ANSWERS.to_owned())
+    }
+
+    /// Whether the server gave no answer, or none of use to any call.
+    pub(super) fn is_away(&self) -> bool {
+        match self {
+            RedisError::NotRun(why) => AWAY.iter().any(|part| why.contains(part)),
+            RedisError::Unknown(_) => true,
+            RedisError::Unexpected(_) => false,
+        }
     }
 
     /// Whether the call was refused because too many others are in flight.

@@ -17,6 +17,7 @@ use super::compensation::Compensation;
 use super::paying::ChargeResult;
 use super::request_key::RequestKey;
 use super::{BookingView, ConfirmRequest, Confirmed, Sale, SaleError};
+use crate::circuit_breaker::{BreakerReport, BreakerState};
 use crate::domain::{Booking, BookingId, Event, IntentState, Status};
 use crate::faults::FaultStep;
 use crate::live::{Settled, Waiter};
@@ -60,6 +61,7 @@ impl Sale {
                 return Err(SaleError::AmountMismatch { expected: booking.amount, got });
             }
         }
+        self.refuse_if_unpayable(&request).await?;
         // Registered before the commit, so that a settlement right after it is not missed.
         let waiter = self.inner.settlements.expect(request.booking);
         match self.begin(&event, &request).await? {
@@ -72,6 +74,21 @@ impl Sale {
                 self.pay(waiter, booking, event, &request.payment_method).await
             }
         }
+    }
+
+    /// While MongoDB or the payment provider does not answer, refuses bookings that have to be paid
+    /// before they get a lease: each lease is one of the booking's attempts.
+    async fn refuse_if_unpayable(&self, request: &ConfirmRequest) -> Result<(), SaleError> {
+        let breakers = self.breakers();
+        let is_open = |one: &&(&str, BreakerReport)| one.1.state == BreakerState::Open;
+        let needed = breakers.iter().filter(|one| one.0 != "redis");
+        let Some((dependency, _)) = needed.filter(is_open).next() else { return Ok(()) };
+        let booking = self.booking(&request.user, request.booking).await?.booking;
+        if booking.status != Status::Hold || booking.amount == 0 {
+            return Ok(());
+        }
+        let reason = "it has not answered for a moment, and nothing was charged".to_owned();
+        Err(SaleError::Unavailable { dependency, reason, unknown: false })
     }
 
     /// Charges, commits and waits, under this confirmation's lease.

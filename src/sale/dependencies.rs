@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
+use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::archive::Archive;
+use crate::circuit_breaker::BreakerReport;
 use crate::lifecycle::Shutdown;
 use crate::lifecycle::Supervisor;
 use crate::redis::{Engine, NodeAnswer};
@@ -41,6 +43,28 @@ pub struct Readiness {
     pub redis_lacks: Option<String>,
     /// Whether MongoDB responds, or why not.
     pub mongodb: Result<(), String>,
+}
+
+/// The circuit breaker of each dependency, by its name.
+pub type Breakers = [(&'static str, BreakerReport); 3];
+
+/// The states of the circuit breakers, for health reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct BreakerStates {
+    /// Redis; of a Cluster, the worst of its nodes.
+    pub redis: &'static str,
+    /// MongoDB.
+    pub mongodb: &'static str,
+    /// The payment provider.
+    pub payments: &'static str,
+}
+
+impl BreakerStates {
+    /// The states in words.
+    pub fn of(breakers: &Breakers) -> Self {
+        let [redis, mongodb, payments] = breakers.map(|(_, report)| report.state.as_str());
+        BreakerStates { redis, mongodb, payments }
+    }
 }
 
 /// The check of one dependency.

@@ -73,7 +73,7 @@ pub use block_seats::{ArchivedBlock, BlockPosition, BlockRequest, BlockSelection
 use catalogue::Catalogue;
 pub use coalescing_cache::CoalescingCache;
 use compensation::CompensationQueue;
-pub use dependencies::{Dependencies, Readiness};
+pub use dependencies::{BreakerStates, Breakers, Dependencies, Readiness};
 pub use deployment::Deployment;
 pub use error::SaleError;
 pub use event_index::{EventFilter, EventsFrom};
@@ -349,6 +349,21 @@ impl Sale {
     /// The audit log of admin acts.
     pub fn audit(&self) -> Audit {
         Audit::new(self.inner.archive.clone())
+    }
+
+    /// The circuit breakers of the dependencies.
+    pub fn breakers(&self) -> Breakers {
+        self.inner.payments.breakers()
+    }
+
+    /// The calls to Redis under way at which requests are refused now.
+    pub fn redis_concurrency_limit(&self) -> usize {
+        self.inner.engine.concurrency_limit()
+    }
+
+    /// How many calls to Redis were refused because too many were under way.
+    pub fn overload_refusals(&self) -> u64 {
+        self.inner.engine.overload_refusals()
     }
 
     /// The number of connections of HTTP threads to Redis that are up.

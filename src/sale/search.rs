@@ -186,6 +186,13 @@ impl Sale {
                 Ok(LatestSeats::Seats(map, _)) => map.inventory.state(seat),
                 Ok(LatestSeats::Unchanged)
                 | Err(SaleError::EventNotLoaded(_) | SaleError::EventUnloaded(_)) => None,
+                Ok(LatestSeats::Stale(_)) => {
+                    return Err(SaleError::Unavailable {
+                        dependency: "redis",
+                        reason: "it does not answer, so the seat's state is not known".to_owned(),
+                        unknown: false,
+                    });
+                }
                 Err(error) => return Err(error),
             },
         };

@@ -12,6 +12,7 @@ use super::coalescing_cache::CoalescingCache;
 use super::event_list::FreeSeats;
 use super::events::OVERDUE_BATCH;
 use super::{EventView, Sale, SaleError, SeatMap, unix_now_ms};
+use crate::circuit_breaker::BreakerState;
 use crate::domain::{Event, EventId, EventStatus, LoadState, SeatId, SeatState, alternatives};
 use crate::live::View;
 use crate::redis::{Detail, ExpireReply};
@@ -48,6 +49,9 @@ pub enum LatestSeats {
     Unchanged,
     /// A newer version, and whether it comes from the live view (else from Redis).
     Seats(SeatMap, bool),
+    /// Redis does not answer: the last version that this process' view has seen, if it is newer than the
+    /// caller's. It may be out of date.
+    Stale(Option<SeatMap>),
 }
 
 impl SeatReads {
@@ -100,24 +104,29 @@ impl Sale {
             if known == Some((view.generation(), view.version())) {
                 return Ok(LatestSeats::Unchanged);
             }
-            let shot = view.snapshot();
-            let map = SeatMap {
-                event,
-                inventory: shot.inventory,
-                generation: shot.generation,
-                version: shot.version,
-                now_ms: shot.time_ms,
-            };
-            return Ok(LatestSeats::Seats(map, true));
+            return Ok(LatestSeats::Seats(shown(event, &view), true));
         }
-        let map = Box::pin(self.seat_map(event.id)).await?;
+        let map = match Box::pin(self.seat_map(event.id)).await {
+            Ok(map) => map,
+            Err(error) => return self.stale_seats(event, known).ok_or(error),
+        };
         Ok(match known == Some((map.generation, map.version)) {
             true => LatestSeats::Unchanged,
             false => LatestSeats::Seats(map, false),
         })
     }
 
-    /// Returns one event with its counts.
+    /// The last known seats while Redis does not answer; `None` if it does, or if there are none.
+    fn stale_seats(&self, event: Arc<Event>, known: Option<(u64, u64)>) -> Option<LatestSeats> {
+        let is_away = self.breakers()[0].1.state != BreakerState::Closed;
+        let view = self.live().slot(event.id).view();
+        let newer = view.filter(|view| known < Some((view.generation(), view.version())));
+        let is_known = known.is_some() || newer.is_some();
+        (is_away && is_known)
+            .then(|| LatestSeats::Stale(newer.map(|view| shown(event, &view))))
+    }
+
+    /// Returns one event with its counts; without them while Redis does not answer.
     ///
     /// # Errors
     /// If there is no such event, or it is not cached and the dependencies do not answer.
@@ -168,8 +177,13 @@ impl Sale {
             let now_ms = snapshot.map_or_else(unix_now_ms, |snapshot| snapshot.now_ms);
             Ok(Counts { available, now_ms })
         };
-        let Counts { available, now_ms } = Box::pin(self.inner.reads.counts.get(id, query)).await?;
-        Ok(EventView { event, available_seats: available, now_ms })
+        let counts = match Box::pin(self.inner.reads.counts.get(id, query)).await {
+            Err(SaleError::Unavailable { dependency: "redis", .. }) => {
+                Counts { available: None, now_ms: unix_now_ms() }
+            }
+            counts => counts?,
+        };
+        Ok(EventView { event, available_seats: counts.available, now_ms: counts.now_ms })
     }
 
     /// Releases overdue holds, so that their seats show as free even when no sweeper runs.
@@ -193,6 +207,18 @@ impl Sale {
                 warn_repeated!(event_id = event.0, %error, "overdue holds are not released");
             }
         }
+    }
+}
+
+/// A view's seats as a map.
+fn shown(event: Arc<Event>, view: &View) -> SeatMap {
+    let shot = view.snapshot();
+    SeatMap {
+        event,
+        inventory: shot.inventory,
+        generation: shot.generation,
+        version: shot.version,
+        now_ms: shot.time_ms,
     }
 }
 

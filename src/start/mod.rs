@@ -20,7 +20,7 @@ use crate::faults::Faults;
 use crate::lifecycle::Shutdown;
 use crate::lifecycle::Supervisor;
 use crate::live::{LiveObserver, LiveSettings, LiveState};
-use crate::payments::{Provider, Simulated, SimulatedSettings, Stripe, StripeSettings};
+use crate::payments::{GuardedProvider, Provider, Simulated, SimulatedSettings, Stripe, StripeSettings};
 use crate::redis::scripts::{ClockSource, Scripts};
 use crate::redis::{
     AddressFault, Engine, Observer, RedisError, RedisSettings, ServerFacts, WORKER_GROUP,
@@ -28,6 +28,7 @@ use crate::redis::{
 use crate::sale::{Observers, Parts, PaymentService, Sale, SaleSettings};
 use crate::telemetry::Metrics;
 
+pub use observers::show_breakers;
 use probes::PendingServices;
 pub use program::{Failure, program};
 use waiting::WaitLimit;
@@ -93,7 +94,7 @@ fn provider_of(config: &Config, archive: &Archive) -> Result<Arc<dyn Provider>, 
 /// If the settings cannot be sent in a request to it.
 pub fn provider(config: &Config, archive: &Archive) -> Result<Arc<dyn Provider>, StartError> {
     let timeout = Duration::from_millis(config.payment_timeout_ms);
-    Ok(match config.payment_provider {
+    let provider: Arc<dyn Provider> = match config.payment_provider {
         PaymentProvider::Simulated => Arc::new(Simulated::new(
             archive,
             SimulatedSettings {
@@ -112,7 +113,8 @@ pub fn provider(config: &Config, archive: &Archive) -> Result<Arc<dyn Provider>,
             });
             Arc::new(stripe.map_err(|error| StartError(format!("stripe: {error}")))?)
         }
-    })
+    };
+    Ok(Arc::new(GuardedProvider::new(provider)))
 }
 
 /// The signing keys of the waiting room's tokens. Without configured secrets, which is allowed on loopback,
@@ -236,7 +238,8 @@ pub fn sale(
 ) -> Result<Sale, StartError> {
     let parts = Parts {
         engine: services.engine.clone(),
-        archive: services.archive.clone(),
+        // A request does not wait for a database that does not answer.
+        archive: services.archive.promptly(),
         provider: services.provider.clone(),
         keys: token_keys(config, &services.deployment_id)?,
         settings: sale_settings(config),

@@ -5,15 +5,34 @@ use std::sync::OnceLock;
 
 use prometheus::{Histogram, IntCounter};
 
+use crate::circuit_breaker::BreakerState;
 use crate::live::{LiveObserver, LiveState};
 use crate::redis::Observer;
 use crate::redis::scripts::{Contract, contracts};
-use crate::sale::{SaleObserver, VIEW_REFUSALS};
+use crate::sale::{Breakers, SaleObserver, VIEW_REFUSALS};
 use crate::telemetry::Metrics;
 use crate::telemetry::striped::StripedCounter;
 
 /// Results of a script call without a reply of the script.
 const NO_REPLIES: [&str; 3] = ["unknown", "not_run", "unexpected"];
+
+/// Shows the circuit breakers of the dependencies; called before metrics are rendered.
+pub fn show_breakers(metrics: &Metrics, breakers: &Breakers) {
+    for (dependency, report) in breakers {
+        let label = [*dependency];
+        metrics.breaker_state.with_label_values(&label).set(report.state.as_number());
+        for (counter, count) in [
+            (&metrics.breaker_opened, report.opened),
+            (&metrics.breaker_rejected, report.refused),
+        ] {
+            let counter = counter.with_label_values(&label);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+        if *dependency == "redis" {
+            metrics.redis_breaker_open.set(i64::from(report.state == BreakerState::Open));
+        }
+    }
+}
 
 /// Counts script calls. Finds its counters without a lock.
 pub(super) struct RedisMetrics {

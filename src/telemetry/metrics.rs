@@ -229,6 +229,18 @@ metrics! {
         "Redis calls under way.";
     redis_thread_connections: IntGauge = Api "holdfast_redis_thread_connections" [] NO_BUCKETS
         "Connections of HTTP threads to Redis that are up; a thread without one uses shared connections.";
+    breaker_state: IntGaugeVec = Both "holdfast_circuit_breaker_state" ["dependency"] NO_BUCKETS
+        "The circuit breaker before redis, mongodb or payments: 0 closed, 1 half-open (a few calls are tried), 2 open (requests are refused at once).";
+    breaker_opened: IntCounterVec = Both "holdfast_circuit_breaker_opened_total" ["dependency"] NO_BUCKETS
+        "Times that a circuit breaker opened.";
+    breaker_rejected: IntCounterVec = Both "holdfast_circuit_breaker_rejected_total" ["dependency"] NO_BUCKETS
+        "Calls that an open circuit breaker refused.";
+    redis_breaker_open: IntGauge = Both "redis_circuit_breaker_open" [] NO_BUCKETS
+        "1 while the circuit breaker before a node of Redis is open.";
+    redis_concurrency_limit: IntGauge = Api "holdfast_redis_concurrency_limit" [] NO_BUCKETS
+        "Calls to one node of Redis under way at which requests are refused now; it follows the time of answers.";
+    overload_rejected: IntCounter = Api "holdfast_overload_rejected_total" [] NO_BUCKETS
+        "Calls to Redis that were refused, and not sent, because too many were under way.";
     unknown_outcomes: IntCounter = Api "holdfast_unknown_outcomes_total" [] NO_BUCKETS
         "Calls that may have run though no reply came.";
     abort_queue_length: IntGauge = Api "holdfast_abort_queue_length" [] NO_BUCKETS

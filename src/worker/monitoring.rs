@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::{SERVICE, Worker};
 use crate::http::monitoring::Monitored;
-use crate::sale::Readiness;
+use crate::sale::{BreakerStates, Readiness};
+use crate::start::show_breakers;
 
 #[derive(Serialize)]
 pub(super) struct HealthBody {
@@ -23,6 +24,7 @@ pub(super) struct HealthBody {
     version: &'static str,
     consumer: String,
     uptime_seconds: u64,
+    circuit_breakers: BreakerStates,
     /// Failing background tasks; absent if there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failing_tasks: Vec<&'static str>,
@@ -34,6 +36,7 @@ impl Monitored for Worker {
     fn metrics(&self) -> String {
         let is_ready = assess(self, &self.supervisor.failing()).0 == StatusCode::OK;
         self.metrics.worker_ready.set(i64::from(is_ready));
+        show_breakers(&self.metrics, &self.payments.breakers());
         self.metrics.redis_in_flight.set(self.engine.in_flight() as i64);
         self.metrics.render()
     }
@@ -48,6 +51,7 @@ impl Monitored for Worker {
             version: env!("CARGO_PKG_VERSION"),
             consumer: self.consumer.clone(),
             uptime_seconds: self.health.uptime().as_secs(),
+            circuit_breakers: BreakerStates::of(&self.payments.breakers()),
             failing_tasks,
         };
         (http_status, body)

@@ -22,7 +22,7 @@ use crate::http::outgoing::{STREAM_BYTES, no_room};
 use crate::http::problem::Problem;
 use crate::http::response_memory::{Charge, ResponseMemory};
 use crate::lifecycle::Shutdown;
-use crate::sale::{CoalescingCache, LatestSeats, Sale, SaleError};
+use crate::sale::{CoalescingCache, LatestSeats, Sale, SaleError, SeatMap};
 use crate::telemetry::Metrics;
 use crate::telemetry::striped::{Striped, StripedCounter};
 
@@ -38,6 +38,8 @@ const SHARED_SEATS_MAX: u32 = 200_000;
 const IDLE: Duration = Duration::from_secs(30);
 /// The same while memory is short.
 const IDLE_WHEN_FULL: Duration = Duration::from_secs(1);
+/// How long the last known seats are shown while Redis does not answer.
+const STALE_MAX: Duration = Duration::from_secs(300);
 /// Interval of the eviction of idle versions.
 const EVICTION_INTERVAL: Duration = Duration::from_secs(5);
 /// Bodies encoded at the same time; each occupies a processor.
@@ -171,19 +173,22 @@ impl SeatMapCache {
             (LatestSeats::Seats(map, is_from_view), _) => (map, is_from_view),
             (LatestSeats::Unchanged, Some(version)) => {
                 self.metrics.unchanged.inc();
+                version.note_newest();
                 version.reset_requests();
                 return Ok(version.clone());
             }
-            (LatestSeats::Unchanged, None) => {
+            (LatestSeats::Stale(None), Some(version)) => return still_known(version),
+            (LatestSeats::Stale(Some(map)), _) => {
+                let version = self.version_of(map).await?;
+                return still_known(&version);
+            }
+            (LatestSeats::Unchanged | LatestSeats::Stale(None), None) => {
                 let reason = "seats are unchanged since no version".to_owned();
                 return Err(SaleError::Internal(reason));
             }
         };
         if is_from_view { &self.metrics.from_view } else { &self.metrics.from_redis }.inc();
-        // Counting a million seats takes a millisecond or two.
-        let counted = tokio::task::spawn_blocking(move || CountedSeats::new(map)).await;
-        let seats = counted.map_err(|error| SaleError::Internal(format!("counting: {error}")))?;
-        let version = Arc::new(SeatMapVersion::new(seats.charged(self.totals.memory())));
+        let version = self.version_of(map).await?;
         for representation in previous.iter().flat_map(|previous| previous.popular()) {
             // While memory is short, the next request waits for some.
             let Some(charge) = self.try_charge(&version, &representation) else { continue };
@@ -194,6 +199,13 @@ impl SeatMapCache {
             }
         }
         Ok(version)
+    }
+
+    async fn version_of(&self, map: SeatMap) -> Result<Arc<SeatMapVersion>, SaleError> {
+        // Counting a million seats takes a millisecond or two.
+        let counted = tokio::task::spawn_blocking(move || CountedSeats::new(map)).await;
+        let seats = counted.map_err(|error| SaleError::Internal(format!("counting: {error}")))?;
+        Ok(Arc::new(SeatMapVersion::new(seats.charged(self.totals.memory()))))
     }
 
     /// A body of a version. A list of changes is the whole map if the changes are unknown.
@@ -338,6 +350,18 @@ impl SeatMapCache {
             work.map(|done| done.ok().flatten()).boxed().shared()
         })
     }
+}
+
+/// The last known version, while it is young enough to be of use.
+fn still_known(version: &Arc<SeatMapVersion>) -> Result<Arc<SeatMapVersion>, SaleError> {
+    if version.note_stale() <= STALE_MAX {
+        return Ok(version.clone());
+    }
+    Err(SaleError::Unavailable {
+        dependency: "redis",
+        reason: format!("the seats have not been known for {} s", STALE_MAX.as_secs()),
+        unknown: false,
+    })
 }
 
 fn is_too_large(representation: &Representation) -> bool {

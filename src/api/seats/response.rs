@@ -24,6 +24,8 @@ use super::version::SeatMapVersion;
 
 const GENERATION: HeaderName = HeaderName::from_static("x-seat-map-generation");
 const VERSION: HeaderName = HeaderName::from_static("x-seat-map-version");
+/// For how many seconds Redis has not answered: the seats may be out of date. Absent otherwise.
+const STALE: HeaderName = HeaderName::from_static("x-seat-map-stale");
 /// Two numbers and the longest suffix.
 const ETAG_BYTES_MAX: usize = 64;
 /// Content type of the inventory's raw bytes.
@@ -173,6 +175,9 @@ fn response_head(
     let (generation, number) = version.number();
     response.append_header((GENERATION, generation));
     response.append_header((VERSION, number));
+    if let Some(stale_for) = version.stale_for() {
+        response.append_header((STALE, stale_for.as_secs().max(1)));
+    }
     response.append_header((header::ETAG, etag));
     response
 }

@@ -2,7 +2,9 @@
 //! shared by all requests.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use actix_web::web::Bytes;
 use futures_util::future::{BoxFuture, Shared};
@@ -24,6 +26,9 @@ pub struct SeatMapVersion {
     /// The seats.
     pub seats: Arc<CountedSeats>,
     bodies: Mutex<HashMap<Representation, CachedBody>>,
+    /// Since when it cannot be verified to be the newest, ms after `origin`; 0: it was, at the last look.
+    stale_since_ms: AtomicU64,
+    origin: Instant,
 }
 
 struct CachedBody {
@@ -35,7 +40,36 @@ struct CachedBody {
 impl SeatMapVersion {
     /// A version without bodies.
     pub fn new(seats: CountedSeats) -> Self {
-        SeatMapVersion { seats: Arc::new(seats), bodies: Mutex::default() }
+        SeatMapVersion {
+            seats: Arc::new(seats),
+            bodies: Mutex::default(),
+            stale_since_ms: AtomicU64::new(0),
+            origin: Instant::now(),
+        }
+    }
+
+    /// Records that it could not be verified to be the newest; returns for how long that lasts.
+    pub fn note_stale(&self) -> Duration {
+        let now_ms = self.now_ms();
+        let since = &self.stale_since_ms;
+        let before = since.compare_exchange(0, now_ms, Ordering::Relaxed, Ordering::Relaxed);
+        Duration::from_millis(now_ms - before.err().unwrap_or(now_ms))
+    }
+
+    /// Records that it is the newest.
+    pub fn note_newest(&self) {
+        self.stale_since_ms.store(0, Ordering::Relaxed);
+    }
+
+    /// For how long it could not be verified to be the newest; `None` if it is.
+    pub fn stale_for(&self) -> Option<Duration> {
+        let since_ms = self.stale_since_ms.load(Ordering::Relaxed);
+        (since_ms > 0).then(|| Duration::from_millis(self.now_ms().saturating_sub(since_ms)))
+    }
+
+    fn now_ms(&self) -> u64 {
+        // Never 0.
+        self.origin.elapsed().as_millis() as u64 + 1
     }
 
     /// Its generation and version.

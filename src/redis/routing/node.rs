@@ -15,6 +15,7 @@ use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
 use super::load::InFlightLimit;
+use crate::circuit_breaker::{BreakerSettings, CircuitBreaker};
 use crate::redis::connect::{self, NodeAddress, Purpose, RedisSettings};
 use crate::redis::connection::Connection;
 use crate::redis::dial::Dialer;
@@ -23,6 +24,15 @@ use crate::redis::pipeline::Pipeline;
 
 /// Pause between looks whether a node is connected.
 const CONNECTED_STEP: Duration = Duration::from_millis(5);
+
+/// Requests are refused at once after so many calls in a row without an answer, until a few have been
+/// answered again.
+const BREAKER: BreakerSettings = BreakerSettings {
+    dependency: "redis",
+    failures_max: 5,
+    pause: Duration::from_millis(500),
+    probes: 3,
+};
 
 thread_local! {
     static SERVES_REQUESTS: Cell<bool> = const { Cell::new(false) };
@@ -45,6 +55,7 @@ pub struct Node {
     next: AtomicUsize,
     pipelines: ArcSwap<Pipelines>,
     load: InFlightLimit,
+    breaker: CircuitBreaker,
 }
 
 impl Node {
@@ -81,6 +92,7 @@ impl Node {
                 settings.in_flight_max,
                 Duration::from_millis(settings.timeout_ms),
             ),
+            breaker: CircuitBreaker::new(BREAKER),
         }
     }
 
@@ -92,6 +104,11 @@ impl Node {
     /// The calls under way.
     pub fn load(&self) -> &InFlightLimit {
         &self.load
+    }
+
+    /// Whether it answers.
+    pub fn breaker(&self) -> &CircuitBreaker {
+        &self.breaker
     }
 
     /// The next of the library's connections that is up, in turn.

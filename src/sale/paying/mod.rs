@@ -40,7 +40,7 @@ mod refund;
 use std::sync::Arc;
 
 use super::archiving::Archiver;
-use super::{SaleError, SaleObserver, SaleSettings, unix_now_ms};
+use super::{Breakers, SaleError, SaleObserver, SaleSettings, unix_now_ms};
 use crate::archive::Archive;
 use crate::domain::{BookingId, Intent, LoadState};
 use crate::faults::Faults;
@@ -93,6 +93,15 @@ impl PaymentService {
     /// Returns the booking that the provider names for a payment object.
     pub(super) async fn booking_of(&self, payment: &str) -> Result<Option<BookingId>, SaleError> {
         Ok(self.provider.get(payment).await?.and_then(|payment| payment.booking))
+    }
+
+    /// The circuit breakers of everything that a payment needs.
+    pub fn breakers(&self) -> Breakers {
+        [
+            ("redis", self.engine.breaker()),
+            ("mongodb", self.archive.breaker()),
+            ("payments", self.provider.breaker()),
+        ]
     }
 
     fn counted(&self, what: &'static str) {
