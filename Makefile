@@ -140,6 +140,13 @@ bench-growth: ## Measure how costs grow with seats, bookings, events and queues;
 		--exec sh -c 'exec holdfast-bench growth --url $$API_URL \
 		--json .holdfast/bench-growth.json $(GROWTH)'
 
+bench-overload: ## Measure holds at three times the rate that a server can serve; OVERLOAD="--rounds 3" changes it
+	@rm -rf .holdfast/bench-overload
+	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-overload \
+		--exec sh -c 'exec holdfast-bench overload --url $$API_URL \
+		--json .holdfast/bench-overload.json $(OVERLOAD)'
+
 bench-paid: ## Measure how many bookings a second are paid for and archived; PAID="--lag-seats 50000" measures the archive's lag
 	@rm -rf .holdfast/bench-paid
 	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_TRUSTED_PROXIES=127.0.0.1 HOLDFAST_IDENTITY_PROXIES=127.0.0.1 \

@@ -59,6 +59,7 @@ impl How {
             connections: self.connections,
             threads: self.threads,
             status: case.status,
+            refusal: None,
             interval: None,
         }
     }

@@ -295,7 +295,7 @@ async fn script_calls(stage: &stage::Stage) -> Result<(), Box<dyn Error>> {
 }
 
 /// An event of its own, and a request for each of its seats by a user of its own.
-async fn grants_load(api: SocketAddr, round: usize) -> Result<Load, Box<dyn Error>> {
+pub async fn grants_load(api: SocketAddr, round: usize) -> Result<Load, Box<dyn Error>> {
     let event = json!({
         "name": "Grants", "currency": "EUR", "hold_ttl_seconds": 3_600, "max_hold_seconds": 3_600,
         "sections": [{ "name": "Floor", "price": PRICE, "capacity": SEATS }],
@@ -314,6 +314,7 @@ async fn grants_load(api: SocketAddr, round: usize) -> Result<Load, Box<dyn Erro
         connections: CONCURRENCY,
         threads: 2,
         status: 201,
+        refusal: None,
         interval: None,
     })
 }

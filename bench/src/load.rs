@@ -73,8 +73,10 @@ pub struct Load {
     pub connections: usize,
     /// Threads that send.
     pub threads: usize,
-    /// The expected status of every response.
+    /// The expected status of every response,
     pub status: u16,
+    /// or this one, which is counted apart.
+    pub refusal: Option<u16>,
     /// When each connection sends its next batch, whether or not responses come (open loop); `None`:
     /// once the response to the one before has come.
     pub interval: Option<Duration>,
@@ -82,21 +84,32 @@ pub struct Load {
 
 /// What a load came to.
 pub struct Outcome {
-    /// Responses a second.
+    /// Responses a second with the expected status.
     pub per_second: f64,
-    /// How long each batch took from the moment at which it was due, ascending.
+    /// How long each of their batches took from the moment at which it was due, ascending.
     pub latencies: Vec<Duration>,
+    /// The same of batches with a refusal.
+    pub refused: Vec<Duration>,
 }
+
+/// The latencies of batches as expected, and of those with a refusal.
+type Latencies = (Vec<Duration>, Vec<Duration>);
 
 impl Outcome {
     /// The latency that this share of the batches, 0 to 1, does not exceed.
     pub fn percentile(&self, share: f64) -> Duration {
-        let at = (self.latencies.len() as f64 * share) as usize;
-        self.latencies
-            .get(at.min(self.latencies.len().saturating_sub(1)))
-            .copied()
-            .unwrap_or_default()
+        percentile(&self.latencies, share)
     }
+
+    /// The same of refusals.
+    pub fn refusal_percentile(&self, share: f64) -> Duration {
+        percentile(&self.refused, share)
+    }
+}
+
+fn percentile(ascending: &[Duration], share: f64) -> Duration {
+    let at = (ascending.len() as f64 * share) as usize;
+    ascending.get(at.min(ascending.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 impl Load {
@@ -117,27 +130,32 @@ impl Load {
                 tokio::task::spawn_blocking(move || load.run_thread(thread, began + time))
             })
             .collect();
-        let mut latencies = Vec::new();
+        let (mut latencies, mut refused) = Latencies::default();
         for thread in threads {
-            latencies.extend(thread.await?.map_err(|failure| failure.to_string())?);
+            let seen = thread.await?.map_err(|failure| failure.to_string())?;
+            latencies.extend(seen.0);
+            refused.extend(seen.1);
         }
-        let answers = latencies.len() * self.depth;
+        let per_second = (latencies.len() * self.depth) as f64 / began.elapsed().as_secs_f64();
         latencies.sort_unstable();
-        Ok(Outcome { per_second: answers as f64 / began.elapsed().as_secs_f64(), latencies })
+        refused.sort_unstable();
+        Ok(Outcome { per_second, latencies, refused })
     }
 
-    fn run_thread(self, thread: usize, until: Instant) -> Result<Vec<Duration>, Failure> {
+    fn run_thread(self, thread: usize, until: Instant) -> Result<Latencies, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async move {
             let mut connections = JoinSet::new();
             for connection in (thread..self.connections).step_by(self.threads) {
                 connections.spawn(self.clone().run_connection(connection, until));
             }
-            let mut latencies = Vec::new();
+            let (mut latencies, mut refused) = Latencies::default();
             while let Some(done) = connections.join_next().await {
-                latencies.extend(done??);
+                let seen = done??;
+                latencies.extend(seen.0);
+                refused.extend(seen.1);
             }
-            Ok(latencies)
+            Ok((latencies, refused))
         })
     }
 
@@ -145,14 +163,14 @@ impl Load {
         self,
         connection: usize,
         until: Instant,
-    ) -> Result<Vec<Duration>, Failure> {
+    ) -> Result<Latencies, Failure> {
         let batches = self.requests.batches(self.depth);
         // Connections begin apart, so that neighbours do not ask for the same users.
         let mut batch = connection * batches / self.connections;
         let mut stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
-        let mut scan = Scan::new(self.status);
-        let (mut latencies, mut due) = (Vec::new(), Instant::now());
+        let mut scan = Scan::new(self.status, self.refusal);
+        let ((mut latencies, mut refused), mut due) = (Latencies::default(), Instant::now());
         if let Some(interval) = self.interval {
             due += interval.mul_f64(connection as f64 / self.connections as f64);
         }
@@ -160,13 +178,13 @@ impl Load {
             tokio::time::sleep_until(due.into()).await;
             stream.write_all(self.requests.batch(batch, self.depth)).await?;
             let read = scan.read(&mut stream, self.depth);
-            tokio::time::timeout(ANSWER_TIMEOUT, read).await??;
+            let is_refused = tokio::time::timeout(ANSWER_TIMEOUT, read).await??;
             let now = Instant::now();
-            latencies.push(now - due);
+            if is_refused { &mut refused } else { &mut latencies }.push(now - due);
             due = self.interval.map_or(now, |interval| due + interval);
             batch = (batch + 1) % batches;
         }
-        Ok(latencies)
+        Ok((latencies, refused))
     }
 }
 
@@ -184,7 +202,7 @@ pub struct Answer {
 pub async fn exchange(address: SocketAddr, request: &[u8]) -> Result<Answer, Failure> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(request).await?;
-    let mut scan = Scan::new(0);
+    let mut scan = Scan::new(0, None);
     let read = async {
         loop {
             if let Some(layout) = scan.layout()? {
@@ -219,6 +237,7 @@ struct Last {
 /// Bytes of a connection that are not counted yet.
 struct Scan {
     expected: [u8; STATUS_BYTES],
+    refusal: Option<[u8; STATUS_BYTES]>,
     buffer: Vec<u8>,
     start: usize,
     /// The last response's layout, which is most often the next one's, too.
@@ -226,14 +245,19 @@ struct Scan {
 }
 
 impl Scan {
-    fn new(status: u16) -> Self {
-        let mut expected = *b"HTTP/1.1 000";
-        expected[9..].copy_from_slice(format!("{status:03}").as_bytes());
-        Scan { expected, buffer: Vec::with_capacity(READ_BYTES), start: 0, last: None }
+    fn new(status: u16, refusal: Option<u16>) -> Self {
+        let begin = |status: u16| {
+            let mut begin = *b"HTTP/1.1 000";
+            begin[9..].copy_from_slice(format!("{status:03}").as_bytes());
+            begin
+        };
+        let buffer = Vec::with_capacity(READ_BYTES);
+        Scan { expected: begin(status), refusal: refusal.map(begin), buffer, start: 0, last: None }
     }
 
-    /// Reads so many responses.
-    async fn read(&mut self, stream: &mut TcpStream, answers: usize) -> Result<(), Failure> {
+    /// Reads so many responses; returns whether one of them is a refusal.
+    async fn read(&mut self, stream: &mut TcpStream, answers: usize) -> Result<bool, Failure> {
+        let mut is_refused = false;
         for _ in 0..answers {
             let layout = loop {
                 match self.layout()? {
@@ -242,13 +266,15 @@ impl Scan {
                 }
             };
             let bytes = &self.buffer[self.start..];
-            if !bytes.starts_with(&self.expected) {
+            if self.refusal.is_some_and(|refusal| bytes.starts_with(&refusal)) {
+                is_refused = true;
+            } else if !bytes.starts_with(&self.expected) {
                 let shown = &bytes[..layout.total.min(1_000)];
                 return Err(format!("answered {}", String::from_utf8_lossy(shown)).into());
             }
             self.start += layout.total;
         }
-        Ok(())
+        Ok(is_refused)
     }
 
     async fn fill(&mut self, stream: &mut TcpStream) -> Result<(), Failure> {

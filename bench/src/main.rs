@@ -14,6 +14,7 @@ mod grants;
 mod growth;
 mod idle;
 mod load;
+mod overload;
 mod paid;
 mod processes;
 mod push;
@@ -48,6 +49,8 @@ enum Command {
     Growth(growth::Options),
     /// Redis commands a second of a deployment while nothing happens
     Idle(idle::Options),
+    /// Holds at three times the rate that a server can serve: what is served, and how soon the rest is refused
+    Overload(overload::Options),
     /// Bookings paid for and archived a second, and how far the archive is behind
     Paid(paid::Options),
     /// What 10,000 open WebSockets take of an API's memory, and how soon all know of a change
@@ -77,6 +80,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::Grants(options) => grants::run(options).await,
         Command::Growth(options) => growth::run(options).await,
         Command::Idle(options) => idle::run(options).await,
+        Command::Overload(options) => overload::run(options).await,
         Command::Paid(options) => paid::run(options).await,
         Command::Push(options) => push::run(options).await,
         Command::Queue(options) => queue::run(options).await,

@@ -1,5 +1,6 @@
 //! Faults: servers and processes frozen, killed and restarted during a running sale.
 
+mod breakers;
 mod cluster;
 mod http;
 mod late_writes;

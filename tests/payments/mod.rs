@@ -17,7 +17,7 @@ use crate::support::unique_name;
 mod currencies;
 mod promises;
 mod refunds;
-mod sale;
+pub mod sale;
 mod simulated;
 mod stripe;
 pub mod webhooks;
