@@ -26,7 +26,8 @@ const COMMAND_OPS_MAX: usize = 1_000;
 const IN_FLIGHT_MAX: usize = 256;
 /// The timeout of prompt callers until the server is known to respond again.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
-/// Opens after so many operations in a row whose connection broke, or after one that timed out.
+/// Opens after so many operations in a row whose connection broke, or after one that found no server in
+/// time.
 const BREAKER: BreakerSettings = BreakerSettings {
     dependency: "mongodb",
     failures_max: 3,
@@ -149,9 +150,7 @@ impl Gateway {
             let ended = timeout(give_up, operation).await;
             match &ended {
                 Err(_) => breaker.trip(Instant::now()),
-                Ok(result) if is_no_response(result) => breaker.failed(Instant::now()),
-                // A late response counts as a response.
-                Ok(_) => breaker.succeeded(Instant::now()),
+                Ok(result) => report(&breaker, result),
             }
             ended
         });
@@ -278,12 +277,16 @@ impl Gateway {
     }
 }
 
-/// Whether no server responded (a refusal is a response).
-fn is_no_response<T>(result: &mongodb::error::Result<T>) -> bool {
+/// Reports an operation's result; a refusal is a response, a late one, too.
+fn report<T>(breaker: &CircuitBreaker, result: &mongodb::error::Result<T>) {
     use mongodb::error::ErrorKind::{ConnectionPoolCleared, Io, ServerSelection};
-    result.as_ref().is_err_and(|error| {
-        matches!(*error.kind, Io(_) | ServerSelection { .. } | ConnectionPoolCleared { .. })
-    })
+    let now = Instant::now();
+    match result.as_ref().map_err(|error| &*error.kind) {
+        // The driver has waited for a server for as long as it may.
+        Err(ServerSelection { .. }) => breaker.trip(now),
+        Err(Io(_) | ConnectionPoolCleared { .. }) => breaker.failed(now),
+        Ok(_) | Err(_) => breaker.succeeded(now),
+    }
 }
 
 /// Parses the reply of a write command: `run_command` does not report its two kinds of errors.
