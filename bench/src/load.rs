@@ -159,11 +159,7 @@ impl Load {
         })
     }
 
-    async fn run_connection(
-        self,
-        connection: usize,
-        until: Instant,
-    ) -> Result<Latencies, Failure> {
+    async fn run_connection(self, connection: usize, until: Instant) -> Result<Latencies, Failure> {
         let batches = self.requests.batches(self.depth);
         // Connections begin apart, so that neighbours do not ask for the same users.
         let mut batch = connection * batches / self.connections;

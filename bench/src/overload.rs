@@ -77,7 +77,9 @@ fn print(served: &[Outcome], overloaded: &[Outcome]) -> serde_json::Value {
         one.refused.len() as f64 / (one.refused.len() + one.latencies.len()) as f64
     });
     println!("served at most {most:.0} holds a second");
-    println!("at {MULTIPLE} times that: {goodput:.0} a second, {ratio:.2} of it (at least {GOODPUT_TARGET})");
+    println!(
+        "at {MULTIPLE} times that: {goodput:.0} a second, {ratio:.2} of it (at least {GOODPUT_TARGET})"
+    );
     println!("  served: p50 {p50:.1} ms, p99 {p99:.1} ms (at most {SERVED_TARGET_MS})");
     println!(
         "  refused: {:.0} %, p50 {refused_p50:.1} ms, p99 {refused_p99:.1} ms (at most {REFUSED_TARGET_MS})",

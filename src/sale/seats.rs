@@ -122,8 +122,7 @@ impl Sale {
         let view = self.live().slot(event.id).view();
         let newer = view.filter(|view| known < Some((view.generation(), view.version())));
         let is_known = known.is_some() || newer.is_some();
-        (is_away && is_known)
-            .then(|| LatestSeats::Stale(newer.map(|view| shown(event, &view))))
+        (is_away && is_known).then(|| LatestSeats::Stale(newer.map(|view| shown(event, &view))))
     }
 
     /// Returns one event with its counts; without them while Redis does not answer.

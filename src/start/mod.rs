@@ -20,7 +20,9 @@ use crate::faults::Faults;
 use crate::lifecycle::Shutdown;
 use crate::lifecycle::Supervisor;
 use crate::live::{LiveObserver, LiveSettings, LiveState};
-use crate::payments::{GuardedProvider, Provider, Simulated, SimulatedSettings, Stripe, StripeSettings};
+use crate::payments::{
+    GuardedProvider, Provider, Simulated, SimulatedSettings, Stripe, StripeSettings,
+};
 use crate::redis::scripts::{ClockSource, Scripts};
 use crate::redis::{
     AddressFault, Engine, Observer, RedisError, RedisSettings, ServerFacts, WORKER_GROUP,

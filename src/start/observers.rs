@@ -21,10 +21,9 @@ pub fn show_breakers(metrics: &Metrics, breakers: &Breakers) {
     for (dependency, report) in breakers {
         let label = [*dependency];
         metrics.breaker_state.with_label_values(&label).set(report.state.as_number());
-        for (counter, count) in [
-            (&metrics.breaker_opened, report.opened),
-            (&metrics.breaker_rejected, report.refused),
-        ] {
+        for (counter, count) in
+            [(&metrics.breaker_opened, report.opened), (&metrics.breaker_rejected, report.refused)]
+        {
             let counter = counter.with_label_values(&label);
             counter.inc_by(count.saturating_sub(counter.get()));
         }

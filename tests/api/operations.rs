@@ -19,7 +19,10 @@ async fn health_has_the_fields_of_each_probe() {
     for path in ["/health", "/health/ready"] {
         let reply = api.get(path).send().await;
         let body = reply.json(200);
-        assert_eq!(names(&body), ["checks", "service", "status", "uptime_seconds", "version"]);
+        assert_eq!(
+            names(&body),
+            ["checks", "circuit_breakers", "service", "status", "uptime_seconds", "version"]
+        );
         assert_eq!((&body["status"], &body["service"]), (&json!("ok"), &json!("holdfast-api")));
         let checks = json!({ "redis": "ok", "mongodb": "ok", "live": "ok", "tasks": "ok" });
         assert_eq!(body["checks"], checks);
