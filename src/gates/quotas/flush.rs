@@ -49,12 +49,12 @@ impl Quotas {
 
     /// Whether a partition's Redis answers; probes it if it was away.
     async fn is_back(&self, partition: Partition) -> bool {
-        let Inner { breaker, engine, .. } = &*self.inner;
-        if breaker.is_away(partition) {
+        let Inner { local, engine, .. } = &*self.inner;
+        if local.contains(partition) {
             if engine.redis_time_ms(partition).await.is_err() {
                 return false;
             }
-            breaker.close(partition);
+            local.remove(partition);
         }
         true
     }
@@ -108,7 +108,7 @@ impl Quotas {
         };
         drop(checks);
         if !error.is_overloaded() {
-            inner.breaker.open(partition, &error);
+            inner.local.add(partition, &error);
         }
         let is_lost = !matches!(error, RedisError::NotRun(_));
         for one in due {

@@ -60,7 +60,7 @@
 //!   now.
 
 mod applied;
-mod circuit_breaker;
+mod local_partitions;
 mod count;
 mod counts;
 mod flush;
@@ -79,7 +79,7 @@ use crate::redis::{Engine, LimitAction, LimitCheck, RedisError, Standing};
 use crate::telemetry::Metrics;
 
 use applied::Applied;
-use circuit_breaker::CircuitBreaker;
+use local_partitions::LocalPartitions;
 use counts::{Denied, LocalCounts};
 pub use headers::{RateLimitHeaders, over};
 
@@ -91,7 +91,7 @@ pub struct Quotas {
 
 struct Inner {
     engine: Engine,
-    breaker: CircuitBreaker,
+    local: LocalPartitions,
     counts: LocalCounts,
     metrics: Metrics,
 }
@@ -141,7 +141,7 @@ impl Quotas {
     pub fn new(engine: Engine, metrics: &Metrics) -> Self {
         let partitions = engine.keys().partitions();
         let inner = Inner {
-            breaker: CircuitBreaker::new(partitions),
+            local: LocalPartitions::new(partitions),
             counts: LocalCounts::new(partitions),
             metrics: metrics.clone(),
             engine,
@@ -267,7 +267,7 @@ impl Quotas {
     /// Decides a request under rules of one slot: in Redis, or without it, by each rule's setting.
     async fn decide(&self, applied: &[&Applied<'_>]) -> Vec<Decision> {
         let Some(first) = applied.first() else { return Vec::new() };
-        if self.inner.breaker.is_away(first.partition) {
+        if self.inner.local.contains(first.partition) {
             return self.decide_alone(applied);
         }
         match self.count_in_redis(applied).await {
@@ -281,7 +281,7 @@ impl Quotas {
                 applied.iter().map(decision).collect()
             }
             Err(error) => {
-                self.inner.breaker.open(first.partition, &error);
+                self.inner.local.add(first.partition, &error);
                 self.decide_alone(applied)
             }
         }
