@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::circuit_breaker::BreakerState;
 use crate::http::words;
-use crate::sale::{BreakerStates, LiveReadiness, Readiness};
+use crate::sale::{BreakerStates, Breakers, LiveReadiness, Readiness};
 
 use super::openapi::OpenProblems;
 use super::state::{RequestContext, State};
@@ -67,6 +67,13 @@ pub struct Checks {
     tasks: &'static str,
 }
 
+impl HealthBody {
+    /// The state in one word.
+    pub fn status(&self) -> &'static str {
+        self.status
+    }
+}
+
 /// `closed`; `open`: calls had no answer, and requests are refused at once; `half_open`: a few calls are
 /// tried.
 #[derive(Serialize, ToSchema)]
@@ -80,6 +87,14 @@ pub struct CircuitBreakers {
     /// The payment provider.
     #[schema(value_type = words::BreakerStatus)]
     payments: &'static str,
+}
+
+impl CircuitBreakers {
+    /// The states of these breakers.
+    pub fn of(breakers: &Breakers) -> Self {
+        let BreakerStates { redis, mongodb, payments } = BreakerStates::of(breakers);
+        CircuitBreakers { redis, mongodb, payments }
+    }
 }
 
 /// The process answers.
@@ -152,7 +167,6 @@ pub(super) fn assess(state: &State) -> (StatusCode, HealthBody) {
         tasks_fail: !failing_tasks.is_empty(),
         breaker_is_open: breakers.iter().any(|one| one.1.state == BreakerState::Open),
     };
-    let BreakerStates { redis: redis_breaker, mongodb, payments } = BreakerStates::of(&breakers);
     let (http, status) = verdict(&readiness, parts, state.shutdown.is_requested());
     let status_of = |check: &Result<(), String>| if check.is_ok() { "ok" } else { "unavailable" };
     let redis =
@@ -172,7 +186,7 @@ pub(super) fn assess(state: &State) -> (StatusCode, HealthBody) {
             },
             tasks: if failing_tasks.is_empty() { "ok" } else { "failing" },
         },
-        circuit_breakers: CircuitBreakers { redis: redis_breaker, mongodb, payments },
+        circuit_breakers: CircuitBreakers::of(&breakers),
         failing_tasks,
     };
     (http, body)

@@ -28,9 +28,11 @@ function lines(): Line[] {
   const memory = redis?.memory_used_bytes ? `, ${formatNumber(Math.round(redis.memory_used_bytes / MEBIBYTE))} ${redis.memory_limit_bytes ? `of ${formatNumber(Math.round(redis.memory_limit_bytes / MEBIBYTE))} ` : ''}MB` : '';
   const pending = state?.workers.reduce((sum, worker) => sum + worker.pending, 0) ?? 0;
   const silent = behind?.silent_partitions.length ?? 0;
+  const open = Object.entries(state?.circuit_breakers ?? {}).filter(([, word]) => word !== 'closed').map(([name, word]) => `${name} ${word.replace('_', '-')}`).join(', ');
   return [
     { label: 'Redis', isFine: fine(redis?.status), text: answer(redis, memory) },
     { label: 'MongoDB', isFine: fine(state?.mongodb.status), text: answer(state?.mongodb, ' for a majority') },
+    { label: 'Circuit breakers', isFine: state ? open === '' : undefined, text: state ? open || 'closed' : '–' },
     { label: 'Live view', isFine: fine(state?.live), text: state?.live ?? '–' },
     { label: 'Background tasks', isFine: fine(state?.tasks), text: state ? state.failing_tasks.join(', ') || state.tasks : '–' },
     { label: 'Workers', isFine: state ? state.workers.length > 0 && !silent : undefined, text: state ? `${formatNumber(state.workers.length)} reading, ${formatNumber(pending)} pending${silent ? `, ${plural(silent, 'partition')} silent` : ''}` : '–' },

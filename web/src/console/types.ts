@@ -93,6 +93,7 @@ export interface Overview {
     mongodb: Dependency;
     live: string;
     tasks: string;
+    circuit_breakers: Record<string, string>;
     failing_tasks: string[];
     workers: { name: string; last_read_seconds: number; pending: number }[];
   };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::health::{self, CircuitBreakers};
 use crate::api::state::RequestContext;
 use crate::http::words;
 use crate::sale::{Deployment, LiveReadiness};
@@ -55,6 +56,8 @@ pub struct HealthOverviewBody {
     redis: RedisHealthBody,
     /// MongoDB.
     mongodb: DependencyBody,
+    /// The circuit breakers of this process.
+    circuit_breakers: CircuitBreakers,
     /// The live view: `ok`, `warming` or `stale`.
     #[schema(value_type = words::CheckStatus)]
     live: &'static str,
@@ -121,17 +124,7 @@ impl HealthOverviewBody {
             LiveReadiness::Stale => "stale",
         };
         let workers = deployment.map(|one| one.workers.as_slice()).unwrap_or_default();
-        let is_degraded = readiness.mongodb.is_err()
-            || readiness.redis_lacks.is_some()
-            || live == "stale"
-            || !failing_tasks.is_empty();
-        let status = match (context.state.shutdown.is_requested(), &readiness.redis, live) {
-            (true, ..) => "ending",
-            (_, Err(_), _) => "unavailable",
-            (.., "warming") => "warming",
-            _ if is_degraded => "degraded",
-            _ => "ok",
-        };
+        let status = health::assess(&context.state).1.status();
         HealthOverviewBody {
             status,
             redis: RedisHealthBody {
@@ -140,6 +133,7 @@ impl HealthOverviewBody {
                 memory_limit_bytes: deployment.and_then(|one| one.memory_limit_bytes),
             },
             mongodb: DependencyBody::new(readiness.mongodb, None, mongodb_took),
+            circuit_breakers: CircuitBreakers::of(&sale.breakers()),
             live,
             tasks: if failing_tasks.is_empty() { "ok" } else { "failing" },
             failing_tasks,
