@@ -143,7 +143,7 @@ def environment(rendered: Rendered, container: Object) -> Iterator[Tuple[str, An
 
 def check_variables(rendered: Rendered) -> None:
     """Each variable is a setting, once; numbers are written as the programs read them."""
-    known = {"HOLDFAST_" + name.upper() for name in settings() + ["metrics_listen"]}
+    known = {"HOLDFAST_" + name.upper() for name in settings()}
     require(len(known) > 100, "the table of settings was not understood")
     for workload in rendered.workloads():
         for container in containers(workload):

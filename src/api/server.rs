@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_http::error::DispatchError;
@@ -41,6 +42,9 @@ use crate::push::PushState;
 
 /// Connections that may wait to be accepted: many arrive in the first second of a sale.
 const BACKLOG: u32 = 4_096;
+/// How long idle connections stay open once no new one is accepted: a proxy that has just chosen one is
+/// served, and the others notice that the listener is gone.
+const IDLE_LINGER: Duration = Duration::from_millis(300);
 
 /// Binds a listener with a large backlog.
 ///
@@ -83,7 +87,9 @@ impl Listeners {
 
 /// Serves the API on bound listeners until shutdown is requested. Then readiness turns 503, after
 /// `shutdown_notice_ms` no connection is accepted any more, and requests in progress have
-/// `shutdown_seconds` to finish. Monitoring is answered until then.
+/// `shutdown_notice_ms` no connection is accepted any more, and requests in progress have
+/// `shutdown_seconds` to finish. From the notice on each response ends its connection (`Connection: close`), so
+/// that proxies send what follows elsewhere. Monitoring is answered until then.
 ///
 /// # Errors
 /// If a listener or the server's threads fail.
@@ -140,12 +146,15 @@ fn build(listener: TcpListener, state: State) -> io::Result<Server> {
     let limits = Arc::new(limits);
     let connections = Arc::new(Connections::new(&config, &state.metrics));
     let notice = Duration::from_millis(config.shutdown_notice_ms);
+    let is_ending = Arc::new(AtomicBool::new(false));
+    let ending = is_ending.clone();
     let server = Server::build()
         .max_concurrent_connections(config.http_connections_max)
         .shutdown_timeout(config.shutdown_seconds)
         .disable_signals()
         .shutdown_signal(async move {
             shutdown.requested().await;
+            ending.store(true, Ordering::Relaxed);
             tokio::time::sleep(notice).await;
         });
     let server = match config.http_workers {
@@ -160,7 +169,7 @@ fn build(listener: TcpListener, state: State) -> io::Result<Server> {
         let draining = draining.clone();
         let (connections, limits) = (connections.clone(), limits.clone());
         let state = Data::new(state.clone());
-        let upgraded = state.clone();
+        let (upgraded, ending) = (state.clone(), is_ending.clone());
         let transport = fn_service(move |stream| {
             let transport = Transport::new(stream, limits.clone());
             let peer = transport.peer();
@@ -170,7 +179,10 @@ fn build(listener: TcpListener, state: State) -> io::Result<Server> {
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
                 let draining = draining.clone();
-                async move { draining.notified().await }
+                async move {
+                    draining.notified().await;
+                    tokio::time::sleep(IDLE_LINGER).await;
+                }
             })
             // `Transport` ends idle connections: actix would start a timer after each request.
             .keep_alive(KeepAlive::Os)
@@ -182,7 +194,7 @@ fn build(listener: TcpListener, state: State) -> io::Result<Server> {
                 connections.accepted(transport.stream(), extensions);
             })
             .upgrade(fn_factory(move || {
-                let app = application(&upgraded).new_service(());
+                let app = application(&upgraded, &ending).new_service(());
                 async move {
                     let app = Rc::new(app.await?);
                     Ok::<_, ()>(fn_service(move |(request, framed)| {
@@ -191,15 +203,17 @@ fn build(listener: TcpListener, state: State) -> io::Result<Server> {
                     }))
                 }
             }))
-            .finish(application(&state));
+            .finish(application(&state, &is_ending));
         transport.and_then(http)
     })?;
     Ok(server.run())
 }
 
-/// The routes and everything around them, for one HTTP thread. The last layer is the outermost.
+/// The routes and everything around them, for one HTTP thread. The last layer is the outermost. While
+/// `is_ending`, each response ends its connection.
 fn application(
     state: &Data<State>,
+    is_ending: &Arc<AtomicBool>,
 ) -> impl ServiceFactory<
     Request,
     Config = (),
@@ -212,6 +226,7 @@ fn application(
     // With CORS, the responses of fast routes need its headers, too.
     let fast = FastRoutes::new(&routes, state);
     let preflights = Preflights::new(state.config.clone(), state.metrics.clone());
+    let is_ending = is_ending.clone();
     let (outer, inner) = match has_origins {
         true => (FastRoutes::none(state), fast),
         false => (fast, FastRoutes::none(state)),
@@ -222,7 +237,9 @@ fn application(
         .wrap_fn(move |request, next| preflights.serve(request, next))
         .wrap(Condition::new(has_origins, headers::defaults()))
         .wrap_fn(move |request, router| outer.serve(request, router))
-        .wrap_fn(|request, inner| outgoing::tracked(request, inner))
+        .wrap_fn(move |request, inner| {
+            outgoing::tracked(request, inner, is_ending.load(Ordering::Relaxed))
+        })
         .app_data(state.clone())
         .configure(|server| router::register(routes, &state.metrics, server))
         .default_service(router::unmatched(&state.metrics));

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use actix_http::ConnectionType;
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse};
@@ -135,10 +136,11 @@ impl Drop for InProgress {
     }
 }
 
-/// Reports a request and its response to their connection.
+/// Reports a request and its response to their connection, which ends with it if `is_last`.
 pub fn tracked<S, B>(
     request: ServiceRequest,
     inner: &S,
+    is_last: bool,
 ) -> impl Future<Output = Result<ServiceResponse<With<B, InProgress>>, actix_web::Error>> + use<S, B>
 where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = actix_web::Error>,
@@ -158,6 +160,9 @@ where
                 };
                 let size = body.size();
                 exchange.respond(size, size == BodySize::Stream && is_endless());
+            }
+            if is_last && !head.upgrade() {
+                head.set_connection_type(ConnectionType::Close);
             }
             With::new(body, in_progress)
         })

@@ -81,8 +81,13 @@ async fn sigterm_finishes_requests_in_progress() {
     })
     .await;
     assert_eq!(ending, Some(json!("ending")));
-    // New requests are still served while load balancers notice.
-    api.get("/api/v1/events").send().await.json(200);
+    // New requests are still served while load balancers notice. Each ends its connection, so that a
+    // proxy keeps none that the process is about to close.
+    for path in ["/api/v1/events".to_owned(), format!("/api/v1/events/{event}/seats")] {
+        let served = api.get(&path).send().await;
+        served.json(200);
+        assert_eq!(served.header("connection"), Some("close"), "{path}");
+    }
     eventually("no new connection is accepted", ANSWER, async || {
         let fresh = crate::support::http::Client::new(&format!("http://{}", api.address()));
         fresh.get("/health/live").try_send().await.is_err()
