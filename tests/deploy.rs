@@ -4,6 +4,7 @@
 mod alerts;
 mod compose;
 mod first_run;
+mod units;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -87,7 +87,6 @@ impl Listeners {
 
 /// Serves the API on bound listeners until shutdown is requested. Then readiness turns 503, after
 /// `shutdown_notice_ms` no connection is accepted any more, and requests in progress have
-/// `shutdown_notice_ms` no connection is accepted any more, and requests in progress have
 /// `shutdown_seconds` to finish. From the notice on each response ends its connection (`Connection: close`), so
 /// that proxies send what follows elsewhere. Monitoring is answered until then.
 ///
