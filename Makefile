@@ -10,6 +10,7 @@ TEST_THREADS ?= 6
 GRANTS ?= --rounds 5
 GROWTH ?=
 PAID ?=
+ROLLING ?=
 SALE ?=
 PUSH ?=
 REFUSALS ?=
@@ -105,6 +106,12 @@ deny: ## Check licences, banned crates and sources
 
 deploy-check: ## Check compose file, Dockerfile, nginx, units and chart with the tools that read them
 	@$(PYTHON) deploy/check.py
+
+rolling: services ## Restart APIs and workers one after the other, under load behind nginx; ROLLING="--rounds 5" changes it
+	@$(PYTHON) deploy/rolling.py --profile $(PROFILE) $(ROLLING)
+
+alerts: services ## Break a running Holdfast and look which alerts fire (six minutes)
+	@$(PYTHON) deploy/alerts_live.py --profile $(PROFILE)
 
 sbom: ## Write target/sbom.cdx.json, the crates in the programs (CycloneDX)
 	@mkdir -p target && $(PYTHON) deploy/sbom.py >target/sbom.cdx.json && echo target/sbom.cdx.json
