@@ -108,9 +108,11 @@ deploy-check: ## Check compose file, Dockerfile, nginx, units and chart with the
 	@$(PYTHON) deploy/check.py
 
 rolling: services ## Restart APIs and workers one after the other, under load behind nginx; ROLLING="--rounds 5" changes it
+	@rm -rf .holdfast/rolling
 	@$(PYTHON) deploy/rolling.py --profile $(PROFILE) $(ROLLING)
 
 alerts: services ## Break a running Holdfast and look which alerts fire (six minutes)
+	@rm -rf .holdfast/alerts
 	@$(PYTHON) deploy/alerts_live.py --profile $(PROFILE)
 
 sbom: ## Write target/sbom.cdx.json, the crates in the programs (CycloneDX)

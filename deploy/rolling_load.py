@@ -17,6 +17,7 @@ from typing import Any, Callable, Counter, Dict, List, NamedTuple, Optional
 TIMEOUT_SECONDS = 30
 TRIES_MAX = 10
 PROBLEMS_MAX = 50
+CONNECTION_BUYERS = 20
 # Refusals that a buyer may meet whose seats are random.
 EXPECTED = (200, 201, 202, 304, 404, 409, 410)
 
@@ -155,20 +156,15 @@ class Load:
 
     def buy(self, number: int) -> None:
         """Holds, pays, releases, looks."""
-        chance = random.Random(number)
-        for count in range(10**9):
-            if self.ending.is_set():
-                return
-            user = f"buyer-{number}-{count}"
-            self.buy_once(Client(self.port, self.books, user) if count % 20 == 0 else self.kept(number, user), chance)
+        chance, client, count = random.Random(number), Client(self.port, self.books, ""), 0
+        while not self.ending.is_set():
+            # Each buyer is another user; most share a connection, as behind a shop's backend.
+            count += 1
+            if count % CONNECTION_BUYERS == 0:
+                client.connection.close()
+            client.user = f"buyer-{number}-{count}"
+            self.buy_once(client, chance)
             self.ending.wait(chance.uniform(0.0, 0.05))
-
-    def kept(self, number: int, user: str) -> Client:
-        """The thread's own connection, for another user."""
-        clients = self.__dict__.setdefault("clients", {})
-        client: Client = clients.setdefault(number, Client(self.port, self.books, user))
-        client.user = user
-        return client
 
     def buy_once(self, client: Client, chance: random.Random) -> None:
         """One buyer's way."""
