@@ -60,11 +60,11 @@
 //!   now.
 
 mod applied;
-mod local_partitions;
 mod count;
 mod counts;
 mod flush;
 mod headers;
+mod local_partitions;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -79,9 +79,9 @@ use crate::redis::{Engine, LimitAction, LimitCheck, RedisError, Standing};
 use crate::telemetry::Metrics;
 
 use applied::Applied;
-use local_partitions::LocalPartitions;
 use counts::{Denied, LocalCounts};
 pub use headers::{RateLimitHeaders, over};
+use local_partitions::LocalPartitions;
 
 /// Counts under the rules whose place is Redis. Cheap to clone.
 #[derive(Clone)]
