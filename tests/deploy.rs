@@ -15,7 +15,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn file(name: &str) -> String {
+pub fn file(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap()
 }
 

@@ -29,6 +29,7 @@ mod cache_stats;
 mod cors_tests;
 mod docs;
 pub(crate) mod endpoint;
+mod event_gauges;
 mod events;
 mod fast_routes;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Metrics of one route and method.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 
 use actix_web::http::StatusCode;
 
@@ -17,7 +17,8 @@ pub struct RouteMetrics {
     pub method: String,
     /// The label of the route.
     pub route: String,
-    duration: StripedHistogram,
+    /// Created on first use: most routes are never called.
+    duration: OnceCell<StripedHistogram>,
     by_status: RefCell<Vec<(StatusCode, StripedCounter)>>,
     by_problem: RefCell<Vec<(Code, StripedCounter)>>,
 }
@@ -29,7 +30,7 @@ impl RouteMetrics {
             metrics: metrics.clone(),
             method: method.to_owned(),
             route: route.to_owned(),
-            duration: metrics.http_duration.with_label_values(&[method, route]),
+            duration: OnceCell::new(),
             by_status: RefCell::default(),
             by_problem: RefCell::default(),
         }
@@ -52,7 +53,10 @@ impl RouteMetrics {
 
     /// Counts, times and logs a response.
     pub fn observe(&self, context: &RequestContext, status: StatusCode) {
-        self.duration.observe(context.started.elapsed().as_secs_f64());
+        let labels = [self.method.as_str(), &self.route];
+        let duration =
+            self.duration.get_or_init(|| self.metrics.http_duration.with_label_values(&labels));
+        duration.observe(context.started.elapsed().as_secs_f64());
         count(&self.by_status, status, || {
             let labels = [self.method.as_str(), &self.route, status.as_str()];
             self.metrics.http_requests.with_label_values(&labels)

@@ -25,6 +25,7 @@ use crate::sale::Sale;
 use crate::telemetry::Metrics;
 
 use super::admin::event_log::LOG_STREAMS_MAX;
+use super::event_gauges;
 use super::fast_routes::FastRoutes;
 use super::router::{self, Document, routes};
 use super::seats::SeatMapCache;
@@ -105,6 +106,9 @@ pub async fn run(
     let (evicted, counted, stop) = (seat_maps.clone(), metrics.clone(), shutdown.clone());
     let evict_idle = move || evicted.clone().evict_idle(counted.clone(), stop.clone());
     sale.supervisor().spawn("seat_map_cleanup", &shutdown, evict_idle);
+    let (sold, shown, stop) = (sale.clone(), metrics.clone(), shutdown.clone());
+    let show = move || event_gauges::run(sold.clone(), shown.clone(), stop.clone());
+    sale.supervisor().spawn("event_gauges", &shutdown, show);
     // The first probe gets the real state of the dependencies.
     sale.dependencies().are_known().await;
     // `build` is synchronous: its builders must stay on one thread, the server need not.

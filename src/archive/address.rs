@@ -106,6 +106,13 @@ pub enum MongodbFault {
     Driver(String),
 }
 
+/// The files with certificates that an address names, with the parameter of each.
+pub fn tls_files(url: &ServiceUrl) -> Vec<(&'static str, String)> {
+    let Ok(parsed) = url.parsed() else { return Vec::new() };
+    let named = ["tlsCAFile", "tlsCertificateKeyFile"].into_iter();
+    named.filter_map(|name| Some((name, parameter(&parsed, name)?.to_owned()))).collect()
+}
+
 /// Checks that every part of the address can be applied. `database` is the archive's.
 ///
 /// # Errors

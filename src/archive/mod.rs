@@ -48,6 +48,7 @@ mod intents;
 mod loading;
 mod marks;
 mod policy;
+mod pool;
 mod simulated;
 mod states;
 mod store;
@@ -58,6 +59,7 @@ mod waiting_rooms;
 mod webhooks;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mongodb::Client;
@@ -65,7 +67,7 @@ use mongodb::options::{
     Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
 };
 
-pub use address::{MongodbFault, check as check_url, is_insecure};
+pub use address::{MongodbFault, check as check_url, is_insecure, tls_files};
 pub use audit::{AUDIT_ENTRIES_MAX, AuditEntry, AuditId, AuditPosition, NewAuditEntry};
 pub use blocks::{ArchivedBlock, BlockPosition};
 pub use bookings::BookingsFrom;
@@ -77,6 +79,7 @@ pub use history::{BookingFilter, LedgerEntry};
 pub use loading::{LoadFacts, UnloadAttempt, WatchedEvent};
 pub use marks::LogMark;
 pub use policy::StoredPolicy;
+pub use pool::PoolState;
 pub use simulated::{SimulatedObject, SimulatedPayment, SimulatedPayments, SimulatedState};
 pub use store::{DecidedSale, NoObserver, StoreObserver, StoreStep, StoredBatch};
 pub use verify::Claim;
@@ -86,6 +89,7 @@ use crate::circuit_breaker::BreakerReport;
 use crate::secrets::{ServiceUrl, mask_url};
 use gateway::{Gateway, Verb};
 use grouped::GroupedWrites;
+use pool::PoolCounts;
 
 /// Bound of a connection attempt and of a heartbeat of the driver's monitor.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -118,6 +122,7 @@ pub struct Archive {
     gateway: Gateway,
     /// First intents of bookings.
     intent_inserts: GroupedWrites,
+    pool: Arc<PoolCounts>,
 }
 
 impl Archive {
@@ -149,9 +154,16 @@ impl Archive {
         options.read_concern = Some(ReadConcern::majority());
         options.selection_criteria =
             Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+        let pool = Arc::new(PoolCounts::default());
+        options.cmap_event_handler = Some(pool.handler());
         let client = Client::with_options(options).map_err(url)?;
         let gateway = Gateway::new(client.database(&config.database), op_timeout);
         let intent_inserts = GroupedWrites::new(Verb::Insert, documents::INTENTS);
-        Ok(Archive { gateway, intent_inserts })
+        Ok(Archive { gateway, intent_inserts, pool })
+    }
+
+    /// The pool of connections.
+    pub fn pool(&self) -> PoolState {
+        self.pool.state()
     }
 }

@@ -190,13 +190,15 @@ mod tests {
     #[tokio::test]
     async fn large_body_is_charged_until_it_is_sent() {
         let config = Config { http_response_bytes_max: 100_000, ..Config::default() };
-        let memory = Arc::new(ResponseMemory::new(&config, &Metrics::new("test")));
+        let metrics = Metrics::new("test");
+        let memory = Arc::new(ResponseMemory::new(&config, &metrics));
         let response = |len: usize| HttpResponse::Ok().body("x".repeat(len));
         let small = bounded(response(SLICE_BYTES), &memory).unwrap();
         assert_eq!(memory.bytes(), 0);
         let large = bounded(response(90_000), &memory).unwrap();
         assert_eq!(memory.bytes(), 90_000);
         assert!(bounded(response(90_000), &memory).is_err());
+        assert!(metrics.render().contains("\nholdfast_responses_refused_total 1\n"));
         assert_eq!(body::to_bytes(large.into_body()).await.unwrap().len(), 90_000);
         assert_eq!((memory.bytes(), small.body().size()), (0, BodySize::Sized(65_536)));
     }

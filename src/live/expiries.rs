@@ -159,7 +159,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use futures_util::FutureExt;
 
     use super::*;
@@ -204,7 +204,8 @@ mod tests {
         }
     }
 
-    fn expired(owner: &str, number: u64) -> Entry {
+    /// The entry of an expired hold in event 7.
+    pub(crate) fn expired(owner: &str, number: u64) -> Entry {
         entry(Kind::Expired, EVENT, owner, number)
     }
 

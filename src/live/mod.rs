@@ -48,7 +48,9 @@ use crate::telemetry::striped::StripedCounts;
 
 pub use activity::{Activity, ChangeCounts, SeatDemand};
 pub use changes::Changes;
-pub use expiries::{Expired, Expiries, ExpiryWatch, Notice};
+#[cfg(test)]
+pub(crate) use expiries::tests::expired as expired_entry;
+pub use expiries::{Expired, Expiries, ExpiryWatch, NOTICES_MAX, Notice};
 use hashes::Hashes;
 pub use hashes::Holder;
 use inner::{Inner, PartitionTail};
@@ -154,6 +156,15 @@ impl Live {
         };
         // In this order: otherwise an entry read after a fork could make the view before it count as fresh.
         (self.is_fresh(&slot, Instant::now()) && slot.is_current(&view)).then_some(view)
+    }
+
+    /// An event's view as far as the log was read, fresh or not, while the tails are connected. No use of
+    /// it: it neither requests a view nor keeps one in memory.
+    pub fn existing(&self, event: EventId) -> Option<Arc<View>> {
+        if !self.is_connected() || self.is_out_of_reach(event) {
+            return None;
+        }
+        self.inner.find(event)?.view()
     }
 
     /// Calls `read` with an event's slot, its view if that is complete and fresh, and the upper bound of

@@ -97,7 +97,21 @@ async fn next_expiry(expiries: &mut Option<Box<ExpiryWatch>>, missed: &IntCounte
 mod tests {
     use futures_util::{FutureExt, stream};
 
+    use crate::live::{Expiries, NOTICES_MAX, expired_entry};
+
     use super::*;
+
+    #[tokio::test]
+    async fn notices_beyond_those_that_are_kept_are_counted_as_missed() {
+        let (metrics, all) = (crate::telemetry::Metrics::new("test"), Expiries::default());
+        let ann: UserId = "ann".parse().unwrap();
+        let mut watch = Some(Box::new(all.watch(EventId(7), &ann)));
+        for number in 1..=NOTICES_MAX as u64 + 3 {
+            all.on_entry(&expired_entry("ann", number));
+        }
+        next_expiry(&mut watch, &metrics.push_notices_missed).await;
+        assert!(metrics.render().contains("\nholdfast_push_notices_missed_total 3\n"));
+    }
 
     #[tokio::test]
     async fn room_messages_are_forwarded_until_the_stream_ends() {

@@ -26,6 +26,8 @@ use crate::lifecycle::Supervisor;
 pub trait Observer: Send + Sync {
     /// A script replied with a code (or `unknown`, `not_run`, `unexpected`) after `seconds`.
     fn script_called(&self, script: &'static str, code: &'static str, seconds: f64);
+    /// A script has no reply.
+    fn call_failed(&self, _error: &RedisError) {}
 }
 
 /// Runs scripts. Cheap to clone.
@@ -246,6 +248,9 @@ impl Engine {
             Err(RedisError::Unexpected(_)) => "unexpected",
         };
         self.inner.observer.script_called(C::SCRIPT.name(), label, began.elapsed().as_secs_f64());
+        if let Err(error) = &result {
+            self.inner.observer.call_failed(error);
+        }
         result
     }
 

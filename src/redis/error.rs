@@ -50,7 +50,7 @@ impl RedisError {
     }
 
     /// Whether the server gave no answer, or none of use to any call.
-    pub(super) fn is_away(&self) -> bool {
+    pub(crate) fn is_away(&self) -> bool {
         match self {
             RedisError::NotRun(why) => AWAY.iter().any(|part| why.contains(part)),
             RedisError::Unknown(_) => true,

@@ -21,6 +21,7 @@ mod deployment;
 pub mod error;
 mod event_index;
 mod event_list;
+mod event_totals;
 mod events;
 pub mod export;
 mod extend;
@@ -55,7 +56,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::archive::{Archive, ArchiveError};
+use crate::archive::{Archive, ArchiveError, PoolState};
 use crate::domain::admission_token::TokenKeys;
 use crate::domain::{Chargeable, Event, RoomSettings};
 use crate::faults::Faults;
@@ -78,6 +79,7 @@ pub use deployment::Deployment;
 pub use error::SaleError;
 pub use event_index::{EventFilter, EventsFrom};
 pub use event_list::EventPage;
+pub use event_totals::{EventTotals, KnownTotals};
 pub use events::Events;
 pub use hold::{HoldPlan, Precheck};
 pub use load::LoadResult;
@@ -364,6 +366,11 @@ impl Sale {
     /// How many calls to Redis were refused because too many were under way.
     pub fn overload_refusals(&self) -> u64 {
         self.inner.engine.overload_refusals()
+    }
+
+    /// The archive's connections.
+    pub fn archive_pool(&self) -> PoolState {
+        self.inner.archive.pool()
     }
 
     /// The number of connections of HTTP threads to Redis that are up.

@@ -2,6 +2,7 @@
 //! the settings.
 
 mod attempts;
+mod certificates;
 mod checks;
 mod observers;
 mod probes;
@@ -30,6 +31,7 @@ use crate::redis::{
 use crate::sale::{Observers, Parts, PaymentService, Sale, SaleSettings};
 use crate::telemetry::Metrics;
 
+pub use certificates::show as show_certificates;
 pub use observers::show_breakers;
 use probes::PendingServices;
 pub use program::{Failure, program};
@@ -120,12 +122,18 @@ pub fn provider(config: &Config, archive: &Archive) -> Result<Arc<dyn Provider>,
 }
 
 /// The signing keys of the waiting room's tokens. Without configured secrets, which is allowed on loopback,
-/// the process generates one and logs the consequences.
+/// the process generates one, logs the consequences and shows it in metrics.
 ///
 /// # Errors
 /// If the secrets cannot be used.
-pub fn token_keys(config: &Config, deployment_id: &str) -> Result<TokenKeys, StartError> {
-    if let Some(keys) = config.token_keys(deployment_id).map_err(|error| StartError(error.0))? {
+fn token_keys(
+    config: &Config,
+    deployment_id: &str,
+    metrics: &Metrics,
+) -> Result<TokenKeys, StartError> {
+    let configured = config.token_keys(deployment_id).map_err(|error| StartError(error.0))?;
+    metrics.token_secret_generated.set(configured.is_none().into());
+    if let Some(keys) = configured {
         return Ok(keys);
     }
     tracing::warn!(
@@ -243,7 +251,7 @@ pub fn sale(
         // A request does not wait for a database that does not answer.
         archive: services.archive.promptly(),
         provider: services.provider.clone(),
-        keys: token_keys(config, &services.deployment_id)?,
+        keys: token_keys(config, &services.deployment_id, metrics)?,
         settings: sale_settings(config),
         live: live_settings(config),
         supervisor: services.supervisor.clone(),

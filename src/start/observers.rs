@@ -7,8 +7,8 @@ use prometheus::{Histogram, IntCounter};
 
 use crate::circuit_breaker::BreakerState;
 use crate::live::{LiveObserver, LiveState};
-use crate::redis::Observer;
 use crate::redis::scripts::{Contract, contracts};
+use crate::redis::{Observer, RedisError};
 use crate::sale::{Breakers, SaleObserver, VIEW_REFUSALS};
 use crate::telemetry::Metrics;
 use crate::telemetry::striped::StripedCounter;
@@ -24,8 +24,7 @@ pub fn show_breakers(metrics: &Metrics, breakers: &Breakers) {
         for (counter, count) in
             [(&metrics.breaker_opened, report.opened), (&metrics.breaker_rejected, report.refused)]
         {
-            let counter = counter.with_label_values(&label);
-            counter.inc_by(count.saturating_sub(counter.get()));
+            Metrics::raise(&counter.with_label_values(&label), count);
         }
         if *dependency == "redis" {
             metrics.redis_breaker_open.set(i64::from(report.state == BreakerState::Open));
@@ -73,6 +72,12 @@ impl Observer for RedisMetrics {
                 }
             }
             None => count().inc(),
+        }
+    }
+
+    fn call_failed(&self, error: &RedisError) {
+        if error.is_away() {
+            self.metrics.redis_connection_errors.inc();
         }
     }
 }

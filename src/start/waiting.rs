@@ -90,6 +90,7 @@ pub(super) async fn connect_within(
     // A permanent failure of one service ends the wait for both.
     let (engine, (archive, deployment_id)) = tokio::try_join!(redis, mongodb)?;
     let provider = provider_of(config, &archive)?;
+    super::show_certificates(config, metrics);
     let supervisor = Supervisor::new(metrics);
     Ok(Services { engine, archive, provider, supervisor, deployment_id })
 }

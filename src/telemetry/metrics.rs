@@ -1,6 +1,7 @@
 //! All metrics of all processes, declared in one table that names the processes that export each.
 //! Labels have few values, all known beforehand: a route is its pattern, never the path.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use prometheus::core::Collector;
@@ -12,9 +13,9 @@ use prometheus::{
 use super::striped::{self, StripedCounter, StripedCounterVec, StripedGauge, StripedHistogramVec};
 use super::{client_lines, panics, repeated};
 
-/// Buckets of HTTP responses, seconds: refusals take tens of microseconds, confirmations seconds.
-const HTTP_SECONDS: &[f64] =
-    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// Buckets of HTTP responses, seconds: refusals take tens of microseconds, confirmations seconds. Few, since
+/// each route has them.
+const HTTP_SECONDS: &[f64] = &[0.000_25, 0.001, 0.005, 0.025, 0.1, 0.25, 1.0, 5.0];
 /// Buckets of one gate, seconds: most only read memory.
 const GATE_SECONDS: &[f64] =
     &[0.000_000_5, 0.000_001, 0.000_002, 0.000_005, 0.000_02, 0.000_1, 0.001, 0.01, 0.1, 1.0];
@@ -110,7 +111,8 @@ macro_rules! metrics {
         }
 
         impl Declared {
-            const NAMES: &'static [&'static str] = &[$($name),+];
+            /// Each metric with the processes that export it.
+            const TABLE: &'static [(&'static str, SetBy)] = &[$(($name, SetBy::$by)),+];
 
             fn new(service: &str) -> prometheus::Result<Self> {
                 let registry = Registry::new();
@@ -182,6 +184,8 @@ metrics! {
         "Requests to hold seats that got them, replays included.";
     durability: IntCounterVec = Api "holdfast_durability_total" ["word"] NO_BUCKETS
         "Bookings answered after a change, by where they were known to be kept.";
+    admission_rejected: StripedCounter = Api "admission_rejected_total" [] NO_BUCKETS
+        "Requests to hold seats that a waiting room had not let in: no session, or no valid admission token.";
     booking_conflicts: StripedCounter = Api "booking_conflicts_total" [] NO_BUCKETS
         "Requests to hold seats that were not free.";
     bookings_created: IntCounter = Api "bookings_created_total" [] NO_BUCKETS
@@ -192,6 +196,13 @@ metrics! {
         "Bookings cancelled through this process.";
     bookings_expired: IntCounter = Worker "bookings_expired_total" [] NO_BUCKETS
         "Bookings this worker archived as EXPIRED.";
+
+    event_capacity: IntGaugeVec = Api "holdfast_event_capacity" ["event_id"] NO_BUCKETS
+        "Seats of an event that is on sale or paused. Every API process exports the events that are being sold: take max by (event_id).";
+    event_seats: IntGaugeVec = Api "holdfast_event_seats" ["event_id", "state"] NO_BUCKETS
+        "Its seats that are free, held, sold or blocked.";
+    event_takings: IntGaugeVec = Api "holdfast_event_takings_minor" ["event_id", "currency"] NO_BUCKETS
+        "The price of its sold seats, in minor units of the currency.";
 
     refused_from_view: StripedCounterVec = Api "holdfast_refused_from_view_total" ["reason"] NO_BUCKETS
         "Requests to hold seats that were refused from the live view, without Redis, by reason.";
@@ -218,6 +229,15 @@ metrics! {
     seat_map_bytes: IntGauge = Api "holdfast_seat_map_bytes" [] NO_BUCKETS
         "Bytes of rendered bodies in memory.";
 
+    cache_hits: IntCounter = Api "cache_hits_total" [] NO_BUCKETS
+        "Answers with seats and counts whose body was there already, or that needed none.";
+    cache_requests: IntCounter = Api "cache_requests_total" [] NO_BUCKETS
+        "Answers with seats and counts.";
+    cache_hit_rate: Gauge = Api "cache_hit_rate" [] NO_BUCKETS
+        "The share of hits since the process began; 0 before the first answer.";
+    websocket_connections: IntGauge = Api "websocket_connections" [] NO_BUCKETS
+        "Open WebSockets.";
+
     webhooks: IntCounterVec = Api "holdfast_webhooks_total" ["result"] NO_BUCKETS
         "Webhooks of the payment provider, by what became of them.";
 
@@ -241,6 +261,12 @@ metrics! {
         "Calls to one node of Redis under way at which requests are refused now; it follows the time of answers.";
     overload_rejected: IntCounter = Api "holdfast_overload_rejected_total" [] NO_BUCKETS
         "Calls to Redis that were refused, and not sent, because too many were under way.";
+    redis_connection_errors: IntCounter = Both "redis_connection_errors_total" [] NO_BUCKETS
+        "Script calls without an answer: no connection to Redis, or none that answered in time.";
+    redis_memory_used: IntGaugeVec = Worker "holdfast_redis_memory_used_bytes" ["node"] NO_BUCKETS
+        "Memory that a Redis uses.";
+    redis_memory_max: IntGaugeVec = Worker "holdfast_redis_memory_max_bytes" ["node"] NO_BUCKETS
+        "Memory that it may use (maxmemory); absent where there is no limit.";
     unknown_outcomes: IntCounter = Api "holdfast_unknown_outcomes_total" [] NO_BUCKETS
         "Calls that may have run though no reply came.";
     abort_queue_length: IntGauge = Api "holdfast_abort_queue_length" [] NO_BUCKETS
@@ -250,6 +276,8 @@ metrics! {
 
     log_length: IntGaugeVec = Worker "holdfast_log_length" ["partition"] NO_BUCKETS
         "Entries of the booking log.";
+    log_fill: GaugeVec = Worker "holdfast_log_fill_ratio" [] NO_BUCKETS
+        "Length of the longest booking log as a share of log_entries_max: at 1 its events take no holds.";
     log_pending: IntGaugeVec = Worker "holdfast_log_pending" ["partition"] NO_BUCKETS
         "Entries delivered to a worker and not archived yet.";
     log_lag: GaugeVec = Worker "holdfast_log_lag_seconds" ["partition"] NO_BUCKETS
@@ -271,6 +299,14 @@ metrics! {
         "Batches tried again.";
     archive_write: HistogramVec = Worker "holdfast_archive_write_seconds" ["operation"] WRITE_SECONDS
         "Time of one write to the archive.";
+    db_retry_attempts: IntCounter = Worker "db_retry_attempts_total" [] NO_BUCKETS
+        "Writes to the archive that were tried again.";
+    db_pool_size: IntGauge = Both "db_connection_pool_size" [] NO_BUCKETS
+        "Connections to MongoDB.";
+    db_pool_overflow: IntGauge = Both "db_connection_pool_overflow" [] NO_BUCKETS
+        "Operations that wait for a connection to MongoDB.";
+    db_check_outs_failed: IntCounter = Both "holdfast_db_check_outs_failed_total" [] NO_BUCKETS
+        "Operations that got no connection to MongoDB.";
     archive_errors: IntCounterVec = Worker "holdfast_archive_errors_total" ["operation"] NO_BUCKETS
         "Writes to the archive that failed.";
     verdicts: IntCounterVec = Worker "holdfast_verdicts_total" ["outcome"] NO_BUCKETS
@@ -292,6 +328,12 @@ metrics! {
 
     places_opened: IntCounter = Worker "holdfast_places_opened_total" [] NO_BUCKETS
         "Places of waiting rooms that this worker opened.";
+    room_queue_size: IntGaugeVec = Worker "waiting_room_queue_size" ["event_id"] NO_BUCKETS
+        "People in an event's waiting room, those included who may claim their turn. Every worker exports it: take max by (event_id).";
+    room_sessions: IntGaugeVec = Worker "waiting_room_active_sessions" ["event_id"] NO_BUCKETS
+        "Sessions of people whom it has let in.";
+    room_admitted: IntCounterVec = Worker "holdfast_waiting_room_admitted_total" ["event_id"] NO_BUCKETS
+        "Places of an event's waiting room that this worker opened: take the sum.";
     admission_share: Gauge = Worker "holdfast_admission_share" [] NO_BUCKETS
         "Share of what operators allow that waiting rooms let in: below 1 while the archive lags, Redis is slow or errors occur.";
     admission_errors: IntCounter = Worker "holdfast_admission_errors_total" [] NO_BUCKETS
@@ -311,6 +353,10 @@ metrics! {
     task_up: IntGaugeVec = Both "holdfast_task_up" ["task"] NO_BUCKETS
         "1 while all background tasks of this name run; 0 from an unexpected end until the restarted task has run for ten seconds.";
 
+    certificate_not_after: GaugeVec = Both "holdfast_certificate_not_after_timestamp_seconds" ["setting"] NO_BUCKETS
+        "When the first certificate of the file that a setting names expires, Unix time.";
+    token_secret_generated: IntGauge = Api "holdfast_token_secret_generated" [] NO_BUCKETS
+        "1 if this process signs admission tokens with a secret of its own, which ends with it: token_secrets is empty.";
     build_info: IntGaugeVec = Both "holdfast_build_info" ["service", "version"] NO_BUCKETS
         "Always 1: which build this is.";
 }
@@ -344,17 +390,26 @@ impl Metrics {
     }
 
     /// The names of all metrics of the table.
-    pub fn names(&self) -> std::collections::BTreeSet<&'static str> {
-        Declared::NAMES.iter().copied().collect()
+    pub fn names(&self) -> BTreeSet<&'static str> {
+        Declared::TABLE.iter().map(|(name, _)| *name).collect()
+    }
+
+    /// The names of the metrics that a service exports.
+    pub fn names_of(service: &str) -> BTreeSet<&'static str> {
+        let of_service = Declared::TABLE.iter().filter(|(_, by)| by.is_of(service));
+        of_service.map(|(name, _)| *name).collect()
+    }
+
+    /// Raises a counter to a total that is counted elsewhere.
+    pub fn raise(counter: &IntCounter, total: u64) {
+        counter.inc_by(total.saturating_sub(counter.get()));
     }
 
     /// Formats all metrics in Prometheus' text format.
     pub fn render(&self) -> String {
-        self.panics.inc_by(panics::total().saturating_sub(self.panics.get()));
-        let left_out = repeated::left_out().saturating_sub(self.warnings_left_out.get());
-        self.warnings_left_out.inc_by(left_out);
-        let errors = client_lines::total().saturating_sub(self.connection_errors.get());
-        self.connection_errors.inc_by(errors);
+        Self::raise(&self.panics, panics::total());
+        Self::raise(&self.warnings_left_out, repeated::left_out());
+        Self::raise(&self.connection_errors, client_lines::total());
         let families = self.registry.gather();
         TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| {
             tracing::error!(%error, "metrics cannot be rendered");

@@ -14,6 +14,7 @@ use tracing::error;
 
 use super::Worker;
 use super::log_changes::LogChanges;
+use super::redis_memory::RedisMemory;
 use crate::domain::{LogId, Partition};
 use crate::redis::{RedisError, WORKER_GROUP};
 use crate::telemetry::warn_repeated;
@@ -26,6 +27,7 @@ pub(super) async fn run(worker: Worker) {
     // Dead letters from before this start raise one alarm.
     let mut dead_letters = vec![0; usize::from(worker.engine.keys().partitions())];
     let mut log_changes = LogChanges::default();
+    let mut memory = RedisMemory::default();
     loop {
         // While Redis is known to be unavailable, querying it would only repeat that in the log.
         let redis_responds = worker.dependencies.readiness().redis.is_ok();
@@ -35,6 +37,7 @@ pub(super) async fn run(worker: Worker) {
             false => HashSet::new(),
         };
         worker.set_gauges(&mut dead_letters, &changed, redis_responds).await;
+        memory.show(&worker, redis_responds).await;
         if !worker.shutdown.sleep_or_shutdown(PAUSE).await {
             return;
         }
@@ -71,6 +74,7 @@ impl Worker {
             }
         }
         self.health.set_lag(lag_seconds);
+        self.show_log_fill();
     }
 
     /// Sets the gauges of one partition; returns its lag, seconds.
@@ -99,6 +103,20 @@ impl Worker {
         *dead_letters = state.dead_letters;
         self.known_logs.set(partition, Some(state), read_at);
         Ok(lag)
+    }
+
+    /// Shows how full the longest log is; nothing while no log is known.
+    fn show_log_fill(&self) {
+        let partitions = self.engine.keys().all_partitions();
+        let lengths =
+            partitions.filter_map(|partition| Some(self.known_logs.get(partition)?.length));
+        match lengths.max() {
+            Some(length) => {
+                let ratio = length as f64 / self.config.log_entries_max.max(1) as f64;
+                self.metrics.log_fill.with_label_values::<&str>(&[]).set(ratio);
+            }
+            None => self.metrics.log_fill.reset(),
+        }
     }
 
     fn remove_gauges(&self, partition: Partition) {

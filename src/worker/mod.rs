@@ -36,6 +36,7 @@ mod log_trimmer;
 mod monitoring;
 mod reclaimer;
 mod reconciler;
+mod redis_memory;
 mod repairer;
 mod retention;
 mod store;

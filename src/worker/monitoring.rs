@@ -12,6 +12,7 @@ use super::{SERVICE, Worker};
 use crate::http::monitoring::Monitored;
 use crate::sale::{BreakerStates, Readiness};
 use crate::start::show_breakers;
+use crate::telemetry::Metrics;
 
 #[derive(Serialize)]
 pub(super) struct HealthBody {
@@ -38,6 +39,8 @@ impl Monitored for Worker {
         self.metrics.worker_ready.set(i64::from(is_ready));
         show_breakers(&self.metrics, &self.payments.breakers());
         self.metrics.redis_in_flight.set(self.engine.in_flight() as i64);
+        Metrics::raise(&self.metrics.db_retry_attempts, self.metrics.worker_retries.get());
+        self.archive.pool().show(&self.metrics);
         self.metrics.render()
     }
 

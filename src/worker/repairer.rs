@@ -27,6 +27,8 @@ const AT_ONCE_MAX: usize = 4;
 /// Detects and repairs losses until shutdown.
 pub(super) async fn run(worker: Worker) {
     let mut state = RepairState::default();
+    // The first failure is seen as an increase from 0.
+    worker.metrics.restores.with_label_values(&["failed"]);
     // The first round comes without a pause: it finds a loss that earlier workers died with.
     loop {
         if let Err(error) = worker.repair_round(&mut state).await {

@@ -1,7 +1,7 @@
 //! The alerts that are shipped: about metrics that processes export, read up somewhere, each tested by
 //! `promtool` where that is installed, and about processes that set what they export.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -39,25 +39,44 @@ fn promtool() -> Option<PathBuf> {
     folders.map(|folder| folder.join("promtool")).find(|program| program.is_file())
 }
 
+/// A heading's anchor, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    heading.trim().to_lowercase().replace(' ', "-")
+}
+
+/// The text below each heading of a page, by the heading's anchor.
+fn sections(page: &str) -> BTreeMap<String, String> {
+    let mut sections = BTreeMap::new();
+    let mut at = String::new();
+    for line in page.lines() {
+        match line.strip_prefix('#') {
+            Some(heading) => at = anchor(heading.trim_start_matches('#')),
+            None => sections
+                .entry(at.clone())
+                .or_insert_with(String::new)
+                .push_str(&[line, "\n"].concat()),
+        }
+    }
+    sections
+}
+
 #[test]
-fn alerts_are_about_metrics_that_there_are_and_name_what_to_read() {
+fn alerts_are_about_metrics_that_there_are() {
     let known = Metrics::new("test").names();
-    let operations = file("docs/OPERATIONS.md");
-    let headings: BTreeSet<&str> = operations
-        .lines()
-        .filter_map(|line| Some(line.strip_prefix('#')?.trim_start_matches('#').trim()))
-        .collect();
     let rules = rules();
     assert!(rules.len() >= 10);
     for rule in rules {
         let expr = rule["expr"].as_str().unwrap();
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let words: Vec<&str> = expr.split(|c| !is_word(c)).collect();
+        let known_of = |word: &str| {
+            let suffixes = ["", "_bucket", "_count", "_sum"];
+            let mut names = suffixes.iter().filter_map(|suffix| word.strip_suffix(suffix));
+            names.any(|name| known.contains(name))
+        };
         let named: Vec<&&str> = words.iter().filter(|word| word.starts_with("holdfast_")).collect();
-        assert!(!named.is_empty() || words.iter().any(|word| OF_OTHERS.contains(word)), "{expr}");
-        assert!(named.iter().all(|name| known.contains(**name)), "{expr}");
-        let read = rule["annotations"]["read"].as_str().unwrap();
-        assert!(headings.contains(read), "docs/OPERATIONS.md has no section {read:?}");
+        let is_about = words.iter().any(|word| known_of(word) || OF_OTHERS.contains(word));
+        assert!(is_about && named.iter().all(|name| known_of(name)), "{expr}");
     }
     let scraped: Value =
         serde_yaml_ng::from_str(&file("deploy/prometheus/prometheus.yml")).unwrap();
@@ -69,20 +88,48 @@ fn alerts_are_about_metrics_that_there_are_and_name_what_to_read() {
     assert!(targets.eq(expected.iter().map(String::as_str)));
 }
 
-/// Whether a case expects the alert to fire, by its name.
-fn expectations(name: &str) -> BTreeSet<bool> {
+#[test]
+fn every_alert_has_its_section_in_operations() {
+    let sections = sections(&file("docs/OPERATIONS.md"));
+    for rule in rules() {
+        let name = rule["alert"].as_str().unwrap();
+        let read = format!("docs/OPERATIONS.md#{}", anchor(name));
+        assert_eq!(rule["annotations"]["read"], read.as_str());
+        let section = sections.get(&anchor(name)).unwrap_or_else(|| panic!("no section {name}"));
+        for part in ["**Means**:", "**A buyer sees**:", "**Do**:"] {
+            assert!(section.contains(part), "the section {name} lacks {part}");
+        }
+        assert!(section.contains('`'), "the section {name} names no command and no log line");
+    }
+}
+
+/// The kinds of cases in which an alert is expected to fire, and to be silent: the word before a group's colon.
+fn cases(name: &str) -> BTreeSet<(String, bool)> {
     let cases: Value = serde_yaml_ng::from_str(&file(CASES)).unwrap();
-    let cases = cases["tests"].as_sequence().unwrap().iter();
-    let tests = cases.flat_map(|case| case["alert_rule_test"].as_sequence().unwrap());
-    let of_alert = tests.filter(|test| test["alertname"] == name);
-    of_alert.map(|test| test.get("exp_alerts").is_some()).collect()
+    let mut found = BTreeSet::new();
+    for case in cases["tests"].as_sequence().unwrap() {
+        let kind = case["name"].as_str().unwrap().split(':').next().unwrap();
+        let tests = case["alert_rule_test"].as_sequence().unwrap().iter();
+        let of_alert = tests.filter(|test| test["alertname"] == name);
+        found.extend(of_alert.map(|test| (kind.to_owned(), test.get("exp_alerts").is_some())));
+    }
+    found
 }
 
 #[test]
-fn every_alert_is_tested_to_fire_and_to_be_silent() {
+fn every_alert_has_its_three_cases() {
+    // Their meaning is that something is gone.
+    const ABOUT_ABSENCE: [&str; 3] = ["WorkersGone", "ApiGone", "ProcessDown"];
     for rule in rules() {
         let name = rule["alert"].as_str().unwrap();
-        assert_eq!(expectations(name), [false, true].into(), "{CASES} lacks a case of {name}");
+        let cases = cases(name);
+        let has = |kind: &str, fires| cases.contains(&(kind.to_owned(), fires));
+        assert!(has("fires", true), "{CASES}: {name} fires in no case");
+        assert!(has("healthy", false), "{CASES}: {name} is not silent on a healthy system");
+        assert!(!has("healthy", true), "{CASES}: {name} fires on a healthy system");
+        let is_about_absence = ABOUT_ABSENCE.contains(&name);
+        assert!(has("gone", is_about_absence), "{CASES}: {name} has no case of absent targets");
+        assert!(is_about_absence || !has("gone", true), "{CASES}: {name} is misled by absence");
     }
 }
 

@@ -68,6 +68,7 @@ async fn body_that_nobody_reads_is_given_up() {
     let mut slow = api.raw(head.as_bytes()).await;
     assert_eq!(slow.answer(BOUND).await.status, 200);
     drips_until_closed(&mut slow, b"1\r\nx\r\n").await;
+    assert_eq!(api.metric("holdfast_requests_timed_out_total").await, 1.0);
     api.stop().await;
 }
 

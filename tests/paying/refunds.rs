@@ -151,6 +151,10 @@ on_one_redis!(failed_refund_is_retried_and_then_waits_for_a_person, async |flavo
     }
     let counts = stage.world.archive.refund_counts(0).await.unwrap();
     assert_eq!(counts, RefundCounts { failed: 1, ..RefundCounts::default() });
+    let worker = stage.worker().start().await;
+    let failed = r#"holdfast_refunds_unsettled{state="failed"}"#;
+    eventually("the worker shows it", SETTLED, async || worker.metric(failed).await == 1.0).await;
+    assert!(worker.stop());
     // Only a person retries, at any time.
     let stuck = stage.intent(id).await;
     assert!(stuck.refund_waits_until(i64::MAX / 2).is_some());
@@ -245,6 +249,9 @@ on_one_redis!(worker_suspended_through_a_refund_changes_nothing, async |flavor| 
     eventually("it sleeps", SETTLED, async || sleeper.is_frozen()).await;
     let second = stage.worker().start().await;
     stage.is_given_back(id).await;
+    assert_eq!(second.metric(r#"holdfast_payments_total{what="refunded"}"#).await, 1.0);
+    let reconciled = second.metric(r#"holdfast_reconciled_total{result="refunded"}"#).await;
+    assert!(reconciled >= 1.0, "{reconciled}");
     let closed = stage.intent(id).await;
     sleeper.thaw();
     // Its write has failed, or found MongoDB silent, once it has counted that.

@@ -60,6 +60,7 @@ on_one_redis!(emptied_redis_is_restored_by_the_worker, async |flavor| {
     place.buy("eve", event, &[5]).await;
     world.verified().await;
     assert!(worker.metric(r#"holdfast_restores_total{result="loaded"}"#).await >= 1.0);
+    assert!(worker.metric("holdfast_restore_seconds_count").await >= 1.0);
     assert!(worker.stop());
     place.world.stop().await;
 });

@@ -70,6 +70,7 @@ fn parse_and_precheck(
     let room_number = match exempt {
         true => 0,
         false => room_number(context, screened, event).inspect_err(|_| {
+            context.state.metrics.admission_rejected.inc();
             context.state.sale.live().note_refusal(Some(event), Refusal::RoomToken);
         })?,
     };
@@ -168,7 +169,7 @@ async fn hold_and_respond(
     respond(StatusCode::CREATED, &view, &body)
 }
 
-/// Converts the sale's refusal and counts conflicts. For taken seats it adds `alternatives` groups of
+/// Converts the sale's refusal and counts conflicts and people who were not let in. For taken seats it adds `alternatives` groups of
 /// free seats near them.
 fn refuse(
     context: &RequestContext,
@@ -178,6 +179,9 @@ fn refuse(
 ) -> Problem {
     if matches!(error, SaleError::SeatsUnavailable(_) | SaleError::TooFewSeats(_)) {
         context.state.metrics.booking_conflicts.inc();
+    }
+    if matches!(error, SaleError::SessionRequired(_) | SaleError::AdmissionInvalid(_)) {
+        context.state.metrics.admission_rejected.inc();
     }
     let groups = match &error {
         SaleError::SeatsUnavailable(states) if alternatives > 0 => {

@@ -76,6 +76,16 @@ impl EventIndex {
         Ok(self.read().page(filter, from, limit, now_ms))
     }
 
+    /// Returns at most `limit` events that are opened, and on sale or paused at `now_ms`, the newest first.
+    pub(super) async fn being_sold(
+        &self,
+        limit: usize,
+        now_ms: i64,
+    ) -> Result<Vec<EventId>, ArchiveError> {
+        self.bring_up_to_date().await?;
+        Ok(self.read().being_sold(limit, now_ms))
+    }
+
     /// Starts a refresh if one is due, and waits for it within the bounds above.
     ///
     /// # Errors

@@ -138,6 +138,15 @@ impl IndexState {
         self.events.retain(|id, entry| entry.at > begun || ids.contains(id));
     }
 
+    pub(super) fn being_sold(&self, limit: usize, now_ms: i64) -> Vec<EventId> {
+        let is_sold = |event: &EventSummary| {
+            event.load_state == LoadState::Opened
+                && matches!(event.api_status(now_ms), "ON_SALE" | "PAUSED")
+        };
+        let sold = self.events.iter().rev().filter(|(_, entry)| is_sold(&entry.event));
+        sold.map(|(id, _)| *id).take(limit).collect()
+    }
+
     pub(super) fn page(
         &self,
         filter: &EventFilter,

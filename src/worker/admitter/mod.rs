@@ -5,6 +5,7 @@
 //! and opens places in one step. A worker that was suspended opens what may be open when it resumes.
 //! While MongoDB is unavailable, known rooms continue.
 
+mod gauges;
 mod throttle;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use crate::domain::{EventId, Floors};
 use crate::sale::SaleError;
 use crate::sale::waiting_room::RoomStore;
 use crate::telemetry::warn_repeated;
+use gauges::RoomGauges;
 use throttle::{AdmissionThrottle, LoadSignals};
 
 /// Pause between two rounds over all rooms.
@@ -54,6 +56,7 @@ pub(super) async fn run(worker: Worker) {
     let (mut throttle, mut listed) = (AdmissionThrottle::default(), None::<Instant>);
     worker.metrics.admission_share.set(throttle.share());
     let failures = AtomicU64::new(0);
+    let mut gauges = RoomGauges::default();
     while worker.shutdown.sleep_or_shutdown(PAUSE).await {
         if listed.is_none_or(|at| at.elapsed() >= LIST_EVERY) {
             listed = Some(Instant::now());
@@ -79,6 +82,7 @@ pub(super) async fn run(worker: Worker) {
             }
         });
         stream::iter(rounds).for_each_concurrent(AT_ONCE_MAX, |round| round).await;
+        gauges.show(&worker, &rooms).await;
     }
 }
 
@@ -103,6 +107,10 @@ impl Worker {
             if is_last || found.len() >= ROOMS_MAX {
                 break;
             }
+        }
+        for event in rooms.keys().filter(|event| !found.contains_key(event)) {
+            // An error means that there is none.
+            let _ = self.metrics.room_admitted.remove_label_values(&[&event.to_string()]);
         }
         rooms.retain(|event, _| found.contains_key(event));
         for (event, stored) in found {
@@ -141,6 +149,8 @@ impl Worker {
         };
         room.floors = room.floors.max(admitted.floors);
         self.metrics.places_opened.inc_by(admitted.opened);
+        let of_event = self.metrics.room_admitted.with_label_values(&[&event.to_string()]);
+        of_event.inc_by(admitted.opened);
         if room.floors != room.written && room.written_at.elapsed() >= FLOORS_EVERY {
             room.written_at = Instant::now();
             self.archive.raise_room_floors(event, room.floors).await?;
