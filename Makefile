@@ -37,7 +37,7 @@ TESTS = RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace
 LONG_TEST = $(CARGO) test --workspace --test main -- --nocapture
 
 .DEFAULT_GOAL := help
-.PHONY: advisories alerts deploy-check rolling sbom help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker instructions torture-pay torture-queue fmt lint deny mutants openapi openapi-lint contract pages clients guide ci clean
+.PHONY: advisories alerts deploy-check rolling sbom help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker dashboards instructions torture-pay torture-queue fmt lint deny mutants openapi openapi-lint contract pages clients guide ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -221,6 +221,12 @@ instructions: ## Count the instructions of holds and seat maps, by callgrind, ag
 			$(PYTHON) deploy/run.py --profile $(INSTRUCTIONS) --state .holdfast/instructions \
 			--exec $(PYTHON) bench/instructions.py $(INSTRUCTIONS); \
 	else echo 'valgrind is not installed: no instructions are counted (apt-get install valgrind).'; fi
+
+dashboards: ## Run every query of the dashboards against a real Prometheus while a crowd buys, and draw them (docs/images)
+	@rm -rf .holdfast/dashboards
+	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe HOLDFAST_REDIS_TIMEOUT_MS=900 \
+		$(PYTHON) deploy/run.py --profile $(PROFILE) --apis 2 --state .holdfast/dashboards \
+		--exec $(PYTHON) deploy/dashboards.py --state .holdfast/dashboards/run --pictures docs/images
 
 mutants: services ## Check that the tests detect mutants of scripts and code (tests/mutants)
 	@$(RAISE_FILE_LIMIT); bash tests/mutants/run.sh

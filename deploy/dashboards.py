@@ -33,7 +33,7 @@ SETTLE_SECONDS = 15
 # Panels that have no data on a healthy machine, by title.
 MAY_BE_EMPTY = {"Archive: lag and length", "Limits"}
 COLUMNS = 24
-INCHES_A_COLUMN, INCHES_A_ROW = 0.62, 0.36
+INCHES_A_COLUMN, INCHES_A_ROW = 0.62, 0.33
 
 
 class Panel(NamedTuple):
@@ -167,10 +167,11 @@ def draw(board: Dict[str, Any], panels: List[Panel], path: Path) -> None:
         share = place["h"] * INCHES_A_ROW / height
         left, width = place["x"] / COLUMNS, place["w"] / COLUMNS
         is_graph = panel.spec["type"] == "timeseries"
-        foot = 0.3 if is_graph else 0.1
-        box = (left + 0.035 * is_graph + 0.006, top - share * (1 - foot * 0.6), 0, 0)
-        size = (width - 0.045 * is_graph - 0.012, share * (0.62 if is_graph else 0.82))
-        axes = figure.add_axes((box[0], box[1], *size))
+        # The titles of graphs and their times need some room.
+        foot, tall = (0.11, 0.76) if is_graph else (0.06, 0.84)
+        corner = (left + 0.035 * is_graph + 0.006, top - share * (1 - foot))
+        size = (width - 0.045 * is_graph - 0.012, share * tall)
+        axes = figure.add_axes((*corner, *size))
         (graph if is_graph else stat)(axes, panel)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80, pil_kwargs={"quality": 82})

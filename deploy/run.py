@@ -18,10 +18,11 @@ import secrets
 import sys
 import time
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, NoReturn, Sequence, Tuple
+from typing import Callable, Dict, List, NoReturn, Sequence, Tuple
 
 import prerequisites
 import servers
+from address import LISTEN_DEFAULT, Address, parse_address
 from api import describe, http
 from banner import Addresses, Running, banner
 from build import build
@@ -40,7 +41,6 @@ from process import (
     stop_on_signals,
 )
 
-LISTEN_DEFAULT = "127.0.0.1:8000"
 # Pages that a developer serves from this machine may call the API, whose admin routes need no key here. So may
 # pages of a container with a published port or of a forwarded one: HOLDFAST_CORS_ORIGINS= refuses all of them.
 ORIGINS_DEFAULT = "http://localhost:*,http://127.0.0.1:*"
@@ -49,38 +49,8 @@ PORTS_TRIED_MAX = 50
 WATCH_SECONDS = 0.2
 
 
-class Address(NamedTuple):
-    """Where a server listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return "{}:{}".format("[%s]" % self.host if ":" in self.host else self.host, self.port)
-
-    def is_loopback(self) -> bool:
-        """Whether nobody but this machine can reach it."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
-
-    def url(self) -> str:
-        """Its address for a client on this machine."""
-        anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-        return f"http://{Address(anywhere.get(self.host, self.host), self.port)}"
-
-
 class Failed(Exception):
     """Why it could not go on; said already in full."""
-
-
-def parse_address(variable: str, text: str) -> Address:
-    """Reads host:port."""
-    host, colon, port = text.rpartition(":")
-    if not (colon and host and port.isdigit() and int(port) <= 65535):
-        raise Missing(
-            f"{variable}={text!r} is not an address",
-            f"give host and port: {variable}={LISTEN_DEFAULT}",
-        )
-    return Address(host.strip("[]"), int(port))
 
 
 def read_dotenv(path: Path) -> None:

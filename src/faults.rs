@@ -1,5 +1,5 @@
-//! Fault injection: kills or stops this process at a named step of a sale, so that tests can check
-//! how the other processes recover.
+//! Fault injection: kills or stops this process at a named step of a sale, or panics there, so that tests can
+//! check how it and the other processes recover.
 //!
 //! The hidden settings `worker_fault_point` and `api_fault_point` name the step. Fault points exist
 //! in development builds and with the cargo feature `fault-injection`; a release build refuses the
@@ -88,6 +88,8 @@ pub enum Harm {
     Kill,
     /// SIGSTOP: the process continues from the same step at SIGCONT.
     Stop,
+    /// A panic of the task that reached the step, as of a defect.
+    Panic,
 }
 
 /// One configured fault.
@@ -131,6 +133,7 @@ impl Faults {
         let signal = match fault.harm {
             Harm::Kill => "-KILL",
             Harm::Stop => "-STOP",
+            Harm::Panic => panic!("injected panic at a step of a sale"),
         };
         let process = std::process::id().to_string();
         // This thread waits for `kill`, so nothing of this sale happens before the signal.
@@ -158,6 +161,7 @@ impl FromStr for FaultPoint {
         let harm = match parts.next() {
             Some("kill") => Harm::Kill,
             Some("stop") => Harm::Stop,
+            Some("panic") => Harm::Panic,
             _ => return Err(FORM),
         };
         let nth = parts.next().map_or(Ok(1), str::parse).map_err(|_| FORM)?;
@@ -174,6 +178,7 @@ impl fmt::Display for FaultPoint {
         let harm = match fault.harm {
             Harm::Kill => "kill",
             Harm::Stop => "stop",
+            Harm::Panic => "panic",
         };
         write!(f, "{}:{harm}:{}", STEPS[fault.step as usize].1, fault.nth)
     }

@@ -3,6 +3,7 @@
 
 mod alerts;
 mod compose;
+mod dashboards;
 mod first_run;
 mod units;
 

@@ -21,7 +21,6 @@ mod deployment;
 pub mod error;
 mod event_index;
 mod event_list;
-mod event_totals;
 mod events;
 pub mod export;
 mod extend;
@@ -29,6 +28,7 @@ mod hold;
 pub mod lag;
 mod load;
 mod losses;
+mod monitoring;
 pub mod opening;
 mod overview;
 mod paying;
@@ -56,7 +56,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use crate::archive::{Archive, ArchiveError, PoolState};
+use crate::archive::{Archive, ArchiveError};
 use crate::domain::admission_token::TokenKeys;
 use crate::domain::{Chargeable, Event, RoomSettings};
 use crate::faults::Faults;
@@ -79,10 +79,10 @@ pub use deployment::Deployment;
 pub use error::SaleError;
 pub use event_index::{EventFilter, EventsFrom};
 pub use event_list::EventPage;
-pub use event_totals::{EventTotals, KnownTotals};
 pub use events::Events;
 pub use hold::{HoldPlan, Precheck};
 pub use load::LoadResult;
+pub use monitoring::{EventTotals, KnownTotals};
 pub use overview::{EventOverview, RoomOverview, SectionCounts};
 pub use paying::{
     CheckOptions, MendedPayment, MoneyTotals, PaymentDifference, PaymentService, PaymentsReport,
@@ -351,36 +351,6 @@ impl Sale {
     /// The audit log of admin acts.
     pub fn audit(&self) -> Audit {
         Audit::new(self.inner.archive.clone())
-    }
-
-    /// The circuit breakers of the dependencies.
-    pub fn breakers(&self) -> Breakers {
-        self.inner.payments.breakers()
-    }
-
-    /// The calls to Redis under way at which requests are refused now.
-    pub fn redis_concurrency_limit(&self) -> usize {
-        self.inner.engine.concurrency_limit()
-    }
-
-    /// How many calls to Redis were refused because too many were under way.
-    pub fn overload_refusals(&self) -> u64 {
-        self.inner.engine.overload_refusals()
-    }
-
-    /// The archive's connections.
-    pub fn archive_pool(&self) -> PoolState {
-        self.inner.archive.pool()
-    }
-
-    /// The number of connections of HTTP threads to Redis that are up.
-    pub fn redis_thread_connections(&self) -> usize {
-        self.inner.engine.thread_connections()
-    }
-
-    /// The number of Redis calls in flight.
-    pub fn redis_in_flight(&self) -> usize {
-        self.inner.engine.in_flight()
     }
 
     /// An event of the catalogue, or `EventUnknown`.

@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    TextEncoder,
 };
 
-use super::striped::{self, StripedCounter, StripedCounterVec, StripedGauge, StripedHistogramVec};
+pub use super::metric_kinds::{API, WORKER};
+use super::metric_kinds::{Declare, SetBy};
+use super::striped::{StripedCounter, StripedCounterVec, StripedGauge, StripedHistogramVec};
 use super::{client_lines, panics, repeated};
 
 /// Buckets of HTTP responses, seconds: refusals take tens of microseconds, confirmations seconds. Few, since
@@ -31,75 +32,6 @@ const RESTORE_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.
 const BATCH_ENTRIES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0];
 /// For metrics other than histograms.
 const NO_BUCKETS: &[f64] = &[];
-
-/// The API's service name in logs and metrics.
-pub const API: &str = "holdfast-api";
-/// The worker's service name.
-pub const WORKER: &str = "holdfast-worker";
-
-/// The processes that export a metric: those that set it, since a metric that is never set would
-/// show a 0 that alerts could not distinguish from a measured one.
-#[derive(Clone, Copy)]
-enum SetBy {
-    Api,
-    Worker,
-    Both,
-}
-
-impl SetBy {
-    /// Whether a process exports it. Other processes (a test, a tool) export all.
-    fn is_of(self, service: &str) -> bool {
-        match self {
-            SetBy::Api => service != WORKER,
-            SetBy::Worker => service != API,
-            SetBy::Both => true,
-        }
-    }
-}
-
-/// A kind of metric that the table can declare.
-trait Declare: Collector + Clone + Sized + 'static {
-    fn declare(
-        name: &str,
-        help: &str,
-        labels: &[&str],
-        buckets: &[f64],
-    ) -> prometheus::Result<Self>;
-}
-
-macro_rules! declare_plain {
-    ($($kind:ty),+) => {$(
-        impl Declare for $kind {
-            fn declare(n: &str, h: &str, _: &[&str], _: &[f64]) -> prometheus::Result<Self> {
-                <$kind>::new(n, h)
-            }
-        }
-    )+};
-}
-macro_rules! declare_labelled {
-    ($($kind:ty),+) => {$(
-        impl Declare for $kind {
-            fn declare(n: &str, h: &str, labels: &[&str], _: &[f64]) -> prometheus::Result<Self> {
-                <$kind>::new(Opts::new(n, h), labels)
-            }
-        }
-    )+};
-}
-declare_plain!(Gauge, IntCounter, IntGauge);
-declare_plain!(StripedCounter, StripedGauge);
-declare_labelled!(IntCounterVec, IntGaugeVec, GaugeVec, StripedCounterVec);
-
-impl Declare for StripedHistogramVec {
-    fn declare(n: &str, h: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<Self> {
-        striped::histograms(n, h, labels, buckets)
-    }
-}
-
-impl Declare for HistogramVec {
-    fn declare(n: &str, h: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<Self> {
-        HistogramVec::new(HistogramOpts::new(n, h).buckets(buckets.to_vec()), labels)
-    }
-}
 
 macro_rules! metrics {
     ($($field:ident: $kind:ident = $by:ident $name:literal [$($label:literal),*] $buckets:ident $help:literal;)+) => {
@@ -253,8 +185,8 @@ metrics! {
         "The circuit breaker before redis, mongodb or payments: 0 closed, 1 half-open (a few calls are tried), 2 open (requests are refused at once).";
     breaker_opened: IntCounterVec = Both "holdfast_circuit_breaker_opened_total" ["dependency"] NO_BUCKETS
         "Times that a circuit breaker opened.";
-    breaker_rejected: IntCounterVec = Both "holdfast_circuit_breaker_rejected_total" ["dependency"] NO_BUCKETS
-        "Calls that an open circuit breaker refused.";
+    breaker_rejected: IntCounterVec = Api "holdfast_circuit_breaker_rejected_total" ["dependency"] NO_BUCKETS
+        "Calls that an open circuit breaker refused. (A worker's are never refused: they are upkeep.)";
     redis_breaker_open: IntGauge = Both "redis_circuit_breaker_open" [] NO_BUCKETS
         "1 while the circuit breaker before a node of Redis is open.";
     redis_concurrency_limit: IntGauge = Api "holdfast_redis_concurrency_limit" [] NO_BUCKETS
@@ -419,50 +351,4 @@ impl Metrics {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_is_well_formed_and_rendered() {
-        let metrics = Metrics::new("test");
-        metrics.booking_attempts.inc();
-        metrics.http_requests.with_label_values(&["GET", "/health", "200"]).inc();
-        let text = metrics.render();
-        for line in [
-            "booking_attempts_total 1",
-            "bookings_expired_total 0",
-            r#"http_requests_total{method="GET",route="/health",status="200"} 1"#,
-            "process_open_fds",
-        ] {
-            assert!(text.contains(line), "{line}");
-        }
-    }
-
-    #[test]
-    fn process_exports_what_it_sets_itself_alone() {
-        let exported = |service| Metrics::new(service).render();
-        let (api, worker) = (exported(API), exported(WORKER));
-        let has = |text: &str, name: &str| text.lines().any(|l| l.starts_with(&format!("{name} ")));
-        for (name, by_api, by_worker) in [
-            ("booking_attempts_total", true, false),
-            ("holdfast_live_stale", true, false),
-            ("holdfast_policy_unusable", true, false),
-            ("holdfast_unknown_outcomes_total", true, false),
-            ("bookings_expired_total", false, true),
-            ("holdfast_admission_share", false, true),
-            ("holdfast_double_sale_prevented_total", false, true),
-            ("holdfast_log_forks_total", false, true),
-            ("holdfast_panics_total", true, true),
-            ("holdfast_redis_in_flight", true, true),
-        ] {
-            assert_eq!((has(&api, name), has(&worker, name)), (by_api, by_worker), "{name}");
-        }
-    }
-
-    #[test]
-    fn two_servers_in_one_process_count_apart() {
-        let (one, other) = (Metrics::new("a"), Metrics::new("b"));
-        one.booking_attempts.inc();
-        assert_eq!((one.booking_attempts.get(), other.booking_attempts.get()), (1, 0));
-    }
-}
+mod tests;

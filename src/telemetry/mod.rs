@@ -3,6 +3,7 @@
 mod client_lines;
 pub mod line_budget;
 pub mod logs;
+mod metric_kinds;
 pub mod metrics;
 mod panics;
 pub mod repeated;

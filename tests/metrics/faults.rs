@@ -86,27 +86,22 @@ async fn silent_mongodb_shows_in_log_retries_and_pool() {
         value(&text, "db_retry_attempts_total"),
         value(&text, "holdfast_worker_retries_total")
     );
-    // Its readers of bookings wait for the one connection.
+    stage.mongodb.thaw();
+    is(worker, r#"holdfast_log_pending{partition="0"}"#, 0.0).await;
     let monitoring = stage.api.monitoring();
-    eventually("requests wait for a connection", PATIENCE, async || {
-        let list = async || stage.api.get("/api/v1/bookings").user("ann").send().await.status;
-        let waiting = async || {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            value(&exported(&monitoring).await, "db_connection_pool_overflow").unwrap()
-        };
-        let (_, _, _, waiting) = tokio::join!(list(), list(), list(), waiting());
-        waiting >= 1.0
-    })
-    .await;
-    // Who waits for a connection to a server that ends gets none.
-    stage.mongodb.kill();
-    eventually("they get none", PATIENCE, async || {
-        let list = async || stage.api.get("/api/v1/bookings").user("ann").send().await.status;
-        tokio::join!(list(), list(), list());
-        value(&exported(&monitoring).await, "holdfast_db_check_outs_failed_total").unwrap() >= 1.0
-    })
-    .await;
-    shows(worker, "holdfast_db_check_outs_failed_total", |failed| failed >= 1.0).await;
+    is(&monitoring, r#"holdfast_circuit_breaker_state{dependency="mongodb"}"#, 0.0).await;
+
+    // Readers of bookings wait for the one connection, and get none when the server ends.
+    stage.mongodb.freeze();
+    let list = async || stage.api.get("/api/v1/bookings").user("ann").send().await.status;
+    let watch = async || {
+        shows(&monitoring, "db_connection_pool_overflow", |waiting| waiting >= 1.0).await;
+        stage.mongodb.kill();
+    };
+    tokio::join!(list(), list(), list(), watch());
+    for process in [&monitoring, worker] {
+        shows(process, "holdfast_db_check_outs_failed_total", |failed| failed >= 1.0).await;
+    }
     tokio::task::block_in_place(|| stage.mongodb.restart());
     is(worker, r#"holdfast_log_pending{partition="0"}"#, 0.0).await;
 }
@@ -145,6 +140,19 @@ async fn silent_redis_shows_in_calls_and_compensations() {
     is(&api, "holdfast_abort_queue_length", 1.0).await;
     shows(&api, "redis_connection_errors_total", |errors| errors >= 2.0).await;
     shows(worker, "redis_connection_errors_total", |errors| errors >= 1.0).await;
+    let opened = r#"holdfast_circuit_breaker_opened_total{dependency="redis"}"#;
+    let state = r#"holdfast_circuit_breaker_state{dependency="redis"}"#;
+    for process in [&api, worker] {
+        shows(process, opened, |times| times >= 1.0).await;
+        is(process, state, 2.0).await;
+        is(process, "redis_circuit_breaker_open", 1.0).await;
+    }
+    eventually("calls are refused", PATIENCE, async || {
+        stage.hold(11..=12).await;
+        let rejected = r#"holdfast_circuit_breaker_rejected_total{dependency="redis"}"#;
+        value(&exported(&api).await, rejected).unwrap() >= 1.0
+    })
+    .await;
     shows(worker, "holdfast_redis_in_flight", |calls| calls >= 1.0).await;
     shows(worker, "holdfast_admission_errors_total", |errors| errors >= 1.0).await;
     eventually("the view is stale", PATIENCE, async || {
@@ -159,6 +167,10 @@ async fn silent_redis_shows_in_calls_and_compensations() {
     vanishes(worker, "holdfast_redis_memory_used_bytes{").await;
     vanishes(worker, "holdfast_log_fill_ratio ").await;
     stage.redis.thaw();
+    for process in [&api, worker] {
+        is(process, state, 0.0).await;
+        is(process, "redis_circuit_breaker_open", 0.0).await;
+    }
     is(&api, "holdfast_abort_queue_length", 0.0).await;
     shows(worker, "holdfast_log_fill_ratio", |ratio| ratio > 0.0).await;
 }

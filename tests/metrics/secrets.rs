@@ -53,6 +53,6 @@ async fn wrong_admin_key_is_counted() {
     let keys = format!("ops:{}", "ab".repeat(32));
     let api = Api::program(&Place::shared(), &[("HOLDFAST_ADMIN_KEYS_SHA256", &keys)]).await;
     let wrong = api.get("/api/v1/admin/whoami").header("X-Admin-Key", "no key");
-    assert_eq!(wrong.send().await.status, 401);
+    assert_eq!(wrong.send().await.status, 403);
     is(&api.monitoring(), "holdfast_admin_key_failures_total", 1.0).await;
 }

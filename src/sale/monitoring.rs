@@ -1,9 +1,10 @@
-//! What monitoring shows of an event: its seats by state, and its takings.
+//! What monitoring shows of a process, and of an event: its seats by state, and its takings.
 //!
-//! Read from the live view where this process has one, and otherwise from Redis, at the caller's pace.
+//! An event is read from the live view where this process has one, and otherwise from Redis, at the caller's pace.
 //! Unlike requests, this is no use of a view: it neither builds one nor keeps one from leaving memory.
 
-use super::{Sale, SaleError, SeatMap, unix_now_ms};
+use super::{Breakers, Sale, SaleError, SeatMap, unix_now_ms};
+use crate::archive::PoolState;
 use crate::domain::{Event, EventId, SeatCounts};
 
 /// An event's seats and takings at one version.
@@ -30,6 +31,36 @@ pub enum KnownTotals {
 }
 
 impl Sale {
+    /// The circuit breakers of the dependencies.
+    pub fn breakers(&self) -> Breakers {
+        self.inner.payments.breakers()
+    }
+
+    /// The calls to Redis under way at which requests are refused now.
+    pub fn redis_concurrency_limit(&self) -> usize {
+        self.inner.engine.concurrency_limit()
+    }
+
+    /// How many calls to Redis were refused because too many were under way.
+    pub fn overload_refusals(&self) -> u64 {
+        self.inner.engine.overload_refusals()
+    }
+
+    /// The archive's connections.
+    pub fn archive_pool(&self) -> PoolState {
+        self.inner.archive.pool()
+    }
+
+    /// The number of connections of HTTP threads to Redis that are up.
+    pub fn redis_thread_connections(&self) -> usize {
+        self.inner.engine.thread_connections()
+    }
+
+    /// The number of Redis calls in flight.
+    pub fn redis_in_flight(&self) -> usize {
+        self.inner.engine.in_flight()
+    }
+
     /// Returns at most `limit` events that are on sale or paused and opened, the newest first.
     ///
     /// # Errors
