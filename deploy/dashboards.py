@@ -30,9 +30,10 @@ BUYERS = 500
 STEP_SECONDS = 5
 # Two scrapes after the crowd has gone: what it did is in the data.
 SETTLE_SECONDS = 15
-# Panels that have no data on a healthy machine, by title.
-MAY_BE_EMPTY = {"Archive: lag and length", "Limits"}
+# Panels of which a query may have no data on a healthy machine, by title.
+MAY_BE_EMPTY = {"Archive: lag and length", "Limits", "Redis: memory"}
 COLUMNS = 24
+BYTES_A_MEGABYTE = 1_000_000
 INCHES_A_COLUMN, INCHES_A_ROW = 0.62, 0.33
 
 
@@ -181,10 +182,12 @@ def draw(board: Dict[str, Any], panels: List[Panel], path: Path) -> None:
 
 def graph(axes: Any, panel: Panel) -> None:
     """Draws lines over time, or areas where the panel stacks them."""
-    axes.set_title(panel.spec["title"], fontsize=9, loc="left")
+    is_bytes = panel.spec["fieldConfig"]["defaults"]["unit"] == "bytes"
+    scale = BYTES_A_MEGABYTE if is_bytes else 1
+    axes.set_title(panel.spec["title"] + ", MB" * is_bytes, fontsize=9, loc="left")
     custom = panel.spec["fieldConfig"]["defaults"]["custom"]
     lines = [
-        (name, [float(at) for at, _ in values], [float(value) for _, value in values])
+        (name, [float(at) for at, _ in values], [float(value) / scale for _, value in values])
         for name, values in panel.series
     ]
     start = min((times[0] for _, times, _ in lines), default=0.0)

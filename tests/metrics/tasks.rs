@@ -13,14 +13,18 @@ use super::*;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn panics_of_both_programs_are_counted() {
     let place = Place::shared();
-    let api = Api::program(&place, &[("HOLDFAST_API_FAULT_POINT", "after_charge:panic")]).await;
+    let faults = [("HOLDFAST_API_FAULT_POINT", "after_charge:panic:2")];
+    let api = Api::program(&place, &faults).await;
     let fault = ("HOLDFAST_WORKER_FAULT_POINT", "after_read:panic");
     let worker = Worker::start(&place, &[fault]).await;
-    is(&api.monitoring(), "holdfast_panics_total", 0.0).await;
     let event = api.client().patient().event(places(2)).await;
-    let held = api.held("ann", event, &[1]).await;
-    is(&worker.client, "holdfast_panics_total", 1.0).await;
-    api.act("ann", &held, "confirm").await;
+    // The worker panics at the first sale, the API at the second payment.
+    for (user, seat) in [("ann", 1), ("bob", 2)] {
+        is(&api.monitoring(), "holdfast_panics_total", 0.0).await;
+        let held = api.held(user, event, &[seat]).await;
+        api.act(user, &held, "confirm").await;
+        is(&worker.client, "holdfast_panics_total", 1.0).await;
+    }
     is(&api.monitoring(), "holdfast_panics_total", 1.0).await;
     // The worker goes on.
     shows(&worker.client, "holdfast_worker_entries_total", |entries| entries >= 2.0).await;
