@@ -111,7 +111,7 @@ rolling: services ## Restart APIs and workers one after the other, under load be
 	@rm -rf .holdfast/rolling
 	@$(PYTHON) deploy/rolling.py --profile $(PROFILE) $(ROLLING)
 
-alerts: services ## Break a running Holdfast and look which alerts fire (six minutes)
+alerts: services ## Break a running Holdfast and look which alerts fire (seven minutes)
 	@rm -rf .holdfast/alerts
 	@$(PYTHON) deploy/alerts_live.py --profile $(PROFILE)
 

@@ -149,11 +149,13 @@ def faults(breaker: Breaker) -> List[Fault]:
     """All faults, in their order."""
     nothing = lambda: None  # noqa: E731
     redis_follows = {"NoWorkerIsReady", "OutcomesUnknown", "ErrorRateHigh", "LiveViewStale", "HoldsSlow"}
-    mongodb_follows = {"NoWorkerIsReady", "ArchiveLags", "LogNearlyFull", "ErrorRateHigh"}
+    # A log that is full takes no beats either, so views grow old.
+    full_log_follows = {"LogNearlyFull", "ErrorRateHigh", "LiveViewStale", "ArchiveLags"}
+    mongodb_follows = full_log_follows | {"NoWorkerIsReady"}
     after_mongodb = mongodb_follows | {"BreakerOpen", "HoldsSlow"}
     return [
         Fault("every worker is killed", breaker.kill_workers, {"WorkersGone", "ProcessDown"},
-              {"LogNearlyFull", "ErrorRateHigh", "ArchiveLags"}, breaker.start_workers),
+              full_log_follows, breaker.start_workers),
         Fault("Redis is stopped", breaker.stop_redis, {"BreakerOpen"}, redis_follows, breaker.start_redis),
         Fault("MongoDB is stopped", breaker.stop_mongodb, {"BreakerOpen"}, mongodb_follows, nothing),
         Fault("a log fills, as MongoDB is still away", nothing, {"LogNearlyFull"}, after_mongodb,

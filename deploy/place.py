@@ -45,6 +45,8 @@ class Place:
             "HOLDFAST_TRUSTED_PROXIES": "127.0.0.1",
             "HOLDFAST_IDENTITY_PROXIES": "127.0.0.1",
             "HOLDFAST_SHUTDOWN_NOTICE_MS": "1000",
+            # The machine may be busy, and this is not about time-outs.
+            "HOLDFAST_REDIS_TIMEOUT_MS": "900",
             "HOLDFAST_LIMITS": "observe",
             "HOLDFAST_BOT_MODE": "observe",
             **settings,
