@@ -37,7 +37,7 @@ TESTS = RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace
 LONG_TEST = $(CARGO) test --workspace --test main -- --nocapture
 
 .DEFAULT_GOAL := help
-.PHONY: advisories alerts deploy-check rolling sbom help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker dashboards instructions torture-pay torture-queue fmt lint deny mutants openapi openapi-lint contract pages clients guide ci clean
+.PHONY: advisories alerts deploy-check restore-drill rolling sbom help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker dashboards instructions torture-pay torture-queue fmt lint deny mutants openapi openapi-lint contract pages clients guide ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,12 +108,13 @@ deploy-check: ## Check compose file, Dockerfile, nginx, units and chart with the
 	@$(PYTHON) deploy/check.py
 
 rolling: services ## Restart APIs and workers one after the other, under load behind nginx; ROLLING="--rounds 5" changes it
-	@rm -rf .holdfast/rolling
 	@$(PYTHON) deploy/rolling.py --profile $(PROFILE) $(ROLLING)
 
 alerts: services ## Break a running Holdfast and look which alerts fire (seven minutes)
-	@rm -rf .holdfast/alerts
 	@$(PYTHON) deploy/alerts_live.py --profile $(PROFILE)
+
+restore-drill: services ## Restore an older archive with an empty Redis, and go on selling
+	@$(PYTHON) deploy/restore_drill.py --profile $(PROFILE)
 
 sbom: ## Write target/sbom.cdx.json, the crates in the programs (CycloneDX)
 	@mkdir -p target && $(PYTHON) deploy/sbom.py >target/sbom.cdx.json && echo target/sbom.cdx.json

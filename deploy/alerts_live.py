@@ -18,8 +18,8 @@ from typing import Callable, List, NamedTuple, Set
 import run
 import servers
 from packages import ROOT, say
-from place import Place, Wrong, built, create_event
-from process import Child, Children, Instance, TimedOut, stop_leftovers, stop_on_signals
+from place import Place, Wrong, built, create_event, in_fresh
+from process import Child, Children
 from prometheus_here import Prometheus
 
 HEALTHY_SECONDS = 75
@@ -252,22 +252,7 @@ def main() -> int:
     parser.add_argument("--only", help="only faults whose name has this text")
     args = parser.parse_args()
     state = Path(args.state).resolve()
-
-    def work() -> int:
-        instance, children = Instance(state), Children(state / "pids")
-        children.pid_dir.mkdir(exist_ok=True)
-        stop_on_signals(children)
-        stop_leftovers(children.pid_dir)
-        try:
-            return look(args, children, state)
-        except (Wrong, TimedOut) as wrong:
-            say(f"WRONG: {wrong}")
-            return 1
-        finally:
-            children.stop_all()
-            instance.file.close()
-
-    return run.exit_status(work)
+    return in_fresh(state, lambda children: look(args, children, state))
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def check(args: argparse.Namespace) -> int:
         since = time.time()
         there = running(state)
         metrics, worker = there.addresses.metrics.split(","), there.addresses.worker
-        prometheus = Prometheus(children, state / "prometheus", metrics, worker)
+        prometheus = Prometheus(children, state / "prometheus", metrics, [worker])
         event = sell(children, there, args.buyers)
         faults: List[str] = []
         for path in sorted(DASHBOARDS.glob("*.json")):

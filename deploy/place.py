@@ -7,14 +7,22 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Callable, Dict, List, Tuple
 
 import packages
 import run
 import servers
 from api import http
-from packages import ROOT, Missing
-from process import Child, Children, end_report
+from packages import ROOT, Missing, say
+from process import (
+    Child,
+    Children,
+    Instance,
+    TimedOut,
+    end_report,
+    stop_leftovers,
+    stop_on_signals,
+)
 
 ADMIN_KEY = "place"
 READY_SECONDS_MAX = 60
@@ -144,3 +152,26 @@ def built(folder: Path) -> Dict[str, str]:
     """The programs of a folder."""
     names = ("holdfast-api", "holdfast-worker", "holdfastctl")
     return {name: str(folder.resolve() / name) for name in names}
+
+
+def in_fresh(state: Path, work: Callable[[Children], int]) -> int:
+    """Does work in a new folder, and stops all that it has started; returns the exit status."""
+
+    def supervised() -> int:
+        instance = Instance(state)
+        for old in state.iterdir():
+            if old.is_dir():
+                stop_leftovers(old) if old.name == "pids" else shutil.rmtree(old)
+        children = Children(state / "pids")
+        children.pid_dir.mkdir(exist_ok=True)
+        stop_on_signals(children)
+        try:
+            return work(children)
+        except (Wrong, TimedOut) as wrong:
+            say(f"WRONG: {wrong}")
+            return 1
+        finally:
+            children.stop_all()
+            instance.file.close()
+
+    return run.exit_status(supervised)

@@ -23,12 +23,12 @@ ANSWER_SECONDS_MAX = 20
 class Prometheus:
     """A running Prometheus."""
 
-    def __init__(self, children: Children, folder: Path, apis: List[str], worker: str) -> None:
+    def __init__(self, children: Children, folder: Path, apis: List[str], workers: List[str]) -> None:
         """Starts one that scrapes these; addresses are URLs."""
         program = find()
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "prometheus.yml"
-        config.write_text(configuration(apis, worker))
+        config.write_text(configuration(apis, workers))
         (folder / "alerts.yml").write_text((SHIPPED / "alerts.yml").read_text())
         port = servers.free_port()
         self.url = f"http://{servers.HOST}:{port}"
@@ -75,10 +75,10 @@ def find() -> str:
     return found
 
 
-def configuration(apis: List[str], worker: str) -> str:
+def configuration(apis: List[str], workers: List[str]) -> str:
     """The shipped configuration with these targets."""
     text = (SHIPPED / "prometheus.yml").read_text()
-    for shipped, urls in ((API_TARGET, apis), (WORKER_TARGET, [worker])):
+    for shipped, urls in ((API_TARGET, apis), (WORKER_TARGET, workers)):
         if shipped not in text:
             raise ValueError(f"deploy/prometheus/prometheus.yml does not name {shipped}")
         addresses = (urllib.parse.urlsplit(url).netloc for url in urls)

@@ -19,8 +19,8 @@ import run
 from api import http
 from followers import Follower, Stream, WebSocket
 from packages import ROOT, say
-from place import Place, Wrong, built, create_event
-from process import Children, Instance, TimedOut, stop_leftovers, stop_on_signals
+from place import Place, Wrong, built, create_event, in_fresh
+from process import Children
 from rolling_load import Books, Load
 
 SETTLE_SECONDS_MAX = 60
@@ -135,22 +135,7 @@ def main() -> int:
     parser.add_argument("--readers", type=int, default=4, help="readers at the same time (4)")
     args = parser.parse_args()
     state = Path(args.state).resolve()
-
-    def work() -> int:
-        instance, children = Instance(state), Children(state / "pids")
-        children.pid_dir.mkdir(exist_ok=True)
-        stop_on_signals(children)
-        stop_leftovers(children.pid_dir)
-        try:
-            return roll(args, children, state)
-        except (Wrong, TimedOut) as wrong:
-            say(f"WRONG: {wrong}")
-            return 1
-        finally:
-            children.stop_all()
-            instance.file.close()
-
-    return run.exit_status(work)
+    return in_fresh(state, lambda children: roll(args, children, state))
 
 
 if __name__ == "__main__":
