@@ -148,20 +148,49 @@ class Breaker:
 def faults(breaker: Breaker) -> List[Fault]:
     """All faults, in their order."""
     nothing = lambda: None  # noqa: E731
-    redis_follows = {"NoWorkerIsReady", "OutcomesUnknown", "ErrorRateHigh", "LiveViewStale", "HoldsSlow"}
+    redis_follows = {
+        "NoWorkerIsReady",
+        "OutcomesUnknown",
+        "ErrorRateHigh",
+        "LiveViewStale",
+        "HoldsSlow",
+    }
     # A log that is full takes no beats either, so views grow old.
     full_log_follows = {"LogNearlyFull", "ErrorRateHigh", "LiveViewStale", "ArchiveLags"}
     mongodb_follows = full_log_follows | {"NoWorkerIsReady"}
     after_mongodb = mongodb_follows | {"BreakerOpen", "HoldsSlow"}
     return [
-        Fault("every worker is killed", breaker.kill_workers, {"WorkersGone", "ProcessDown"},
-              full_log_follows, breaker.start_workers),
-        Fault("Redis is stopped", breaker.stop_redis, {"BreakerOpen"}, redis_follows, breaker.start_redis),
-        Fault("MongoDB is stopped", breaker.stop_mongodb, {"BreakerOpen"}, mongodb_follows, nothing),
-        Fault("a log fills, as MongoDB is still away", nothing, {"LogNearlyFull"}, after_mongodb,
-              breaker.start_mongodb),
-        Fault("an entry becomes a dead letter", breaker.unreadable_entry, {"DeadLetters"}, set(),
-              breaker.drop_dead_letters),
+        Fault(
+            "every worker is killed",
+            breaker.kill_workers,
+            {"WorkersGone", "ProcessDown"},
+            full_log_follows,
+            breaker.start_workers,
+        ),
+        Fault(
+            "Redis is stopped",
+            breaker.stop_redis,
+            {"BreakerOpen"},
+            redis_follows,
+            breaker.start_redis,
+        ),
+        Fault(
+            "MongoDB is stopped", breaker.stop_mongodb, {"BreakerOpen"}, mongodb_follows, nothing
+        ),
+        Fault(
+            "a log fills, as MongoDB is still away",
+            nothing,
+            {"LogNearlyFull"},
+            after_mongodb,
+            breaker.start_mongodb,
+        ),
+        Fault(
+            "an entry becomes a dead letter",
+            breaker.unreadable_entry,
+            {"DeadLetters"},
+            set(),
+            breaker.drop_dead_letters,
+        ),
     ]
 
 
@@ -177,7 +206,9 @@ def await_alerts(prometheus: Prometheus, fault: Fault) -> float:
         if fault.fires <= firing:
             return waited
         if waited > FIRES_SECONDS_MAX:
-            raise Wrong(f"{fault.name}: {sorted(fault.fires - firing)} does not fire, but {sorted(firing)}")
+            raise Wrong(
+                f"{fault.name}: {sorted(fault.fires - firing)} does not fire, but {sorted(firing)}"
+            )
         time.sleep(POLL_SECONDS)
 
 
@@ -200,7 +231,10 @@ def watch_health(prometheus: Prometheus) -> None:
         if firing:
             raise Wrong(f"a healthy run fires {firing}")
         time.sleep(POLL_SECONDS)
-    say(f"ok       a healthy run fires nothing for {HEALTHY_SECONDS} s" + (f"; pending: {found}" if found else ""))
+    say(
+        f"ok       a healthy run fires nothing for {HEALTHY_SECONDS} s"
+        + (f"; pending: {found}" if found else "")
+    )
     up = prometheus.get("query", {"query": "up"})["result"]
     if len(up) != 4 or any(one["value"][1] != "1" for one in up):
         raise Wrong(f"not all four processes are scraped: {up}")
@@ -247,7 +281,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--profile", default="dev", help="cargo's build profile")
-    parser.add_argument("--programs", type=Path, metavar="DIR", help="take them from there: build nothing")
+    parser.add_argument(
+        "--programs", type=Path, metavar="DIR", help="take them from there: build nothing"
+    )
     parser.add_argument("--state", default=str(ROOT / ".holdfast/alerts"), help="data and logs")
     parser.add_argument("--only", help="only faults whose name has this text")
     args = parser.parse_args()

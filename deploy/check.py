@@ -85,7 +85,9 @@ def compose() -> None:
             if warnings.strip():
                 raise Wrong(f"docker compose warns:\n{warnings}")
         for name in COMPOSE_VALUES:
-            without = [line for line in values.read_text().splitlines() if not line.startswith(name + "=")]
+            without = [
+                line for line in values.read_text().splitlines() if not line.startswith(name + "=")
+            ]
             other = Path(folder) / "without.env"
             other.write_text("\n".join(without) + "\n")
             command = [program, "--env-file", str(other), "--profile", "*", "config", "--quiet"]
@@ -129,7 +131,9 @@ def redis() -> None:
         try:
             users = {"health": "none", "holdfast-api": "ap1", "holdfast-worker": "w0rker"}
             ping = pinger(port)
-            children.wait_until(lambda: ping("health", "none").endswith(b"+PONG\r\n"), "no PONG", 10)
+            children.wait_until(
+                lambda: ping("health", "none").endswith(b"+PONG\r\n"), "no PONG", 10
+            )
             for user, password in dict(users, **{"holdfast-ctl": "ct1"}).items():
                 if not ping(user, password).endswith(b"+PONG\r\n"):
                     raise Wrong(f"Redis refuses {user}: {ping(user, password)!r}")
@@ -166,13 +170,22 @@ def units() -> None:
             run([program, "security", "--offline=yes", f"--threshold={EXPOSURE_MAX}", path])
     root = Path("deploy/systemd")
     with tempfile.TemporaryDirectory() as empty:
-        run([installed("systemd-sysusers"), "--dry-run", f"--root={empty}", str(ROOT / root / "sysusers.conf")])
+        run(
+            [
+                installed("systemd-sysusers"),
+                "--dry-run",
+                f"--root={empty}",
+                str(ROOT / root / "sysusers.conf"),
+            ]
+        )
 
 
 def chart() -> None:
     """Helm renders the chart, and Kubernetes takes what it renders."""
     installed_helm = packages.ensure(packages.HELM)
-    said = run([installed_helm.python, str(ROOT / "deploy/checks_of_chart.py"), str(installed_helm.folder)])
+    said = run(
+        [installed_helm.python, str(ROOT / "deploy/checks_of_chart.py"), str(installed_helm.folder)]
+    )
     # Helm says so of files/alerts.yml, which is a link to deploy/prometheus.
     lines = [line for line in said.splitlines() if "found symbolic link" not in line]
     say("\n".join("         " + line for line in lines))

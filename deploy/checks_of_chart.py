@@ -118,11 +118,17 @@ def check_targets(rendered: Rendered) -> None:
         for rule in one["spec"]["rules"]:
             for path in rule["http"]["paths"]:
                 service = path["backend"]["service"]
-                found = [s for s in rendered.of("Service") if s["metadata"]["name"] == service["name"]]
+                found = [
+                    s for s in rendered.of("Service") if s["metadata"]["name"] == service["name"]
+                ]
                 ports = [port["name"] for s in found for port in s["spec"]["ports"]]
-                require(service["port"]["name"] in ports, f"the ingress leads to no port: {service}")
+                require(
+                    service["port"]["name"] in ports, f"the ingress leads to no port: {service}"
+                )
     for one in rendered.of("StatefulSet"):
-        require(rendered.has("Service", one["spec"]["serviceName"]), "the StatefulSet has no service")
+        require(
+            rendered.has("Service", one["spec"]["serviceName"]), "the StatefulSet has no service"
+        )
 
 
 def environment(rendered: Rendered, container: Object) -> Iterator[Tuple[str, Any]]:
@@ -193,7 +199,9 @@ def check_pods(rendered: Rendered) -> None:
             # The tasks of the API end after its requests (src/bin/holdfast-api.rs).
             needed = int(variables["HOLDFAST_SHUTDOWN_NOTICE_MS"]) / 1000 + 5
             needed += int(variables["HOLDFAST_SHUTDOWN_SECONDS"])
-            require(pod["terminationGracePeriodSeconds"] > needed, f"{name} needs {needed} s to end")
+            require(
+                pod["terminationGracePeriodSeconds"] > needed, f"{name} needs {needed} s to end"
+            )
             check_key_files(pod, variables)
 
 
@@ -221,7 +229,9 @@ def check_schemas(rendered: Rendered, validator: Any) -> None:
             try:
                 validator.validate(one, version, strict=True)
             except Exception as error:
-                raise Wrong(f"{one['kind']} {one['metadata']['name']}, {version}: {error}") from None
+                raise Wrong(
+                    f"{one['kind']} {one['metadata']['name']}, {version}: {error}"
+                ) from None
 
 
 def check_refusals(helm: Any) -> None:

@@ -63,7 +63,9 @@ class Follower:
             self.version = message["version"]
         elif kind == "seat_update":
             if message["since"] > self.version:
-                self.problems.append(f"an update since {message['since']}, seen up to {self.version}")
+                self.problems.append(
+                    f"an update since {message['since']}, seen up to {self.version}"
+                )
             self.version = max(self.version, message["version"])
             self.updates += 1
         self.resume = message.get("resume", self.resume)

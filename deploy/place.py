@@ -77,7 +77,9 @@ class Place:
         child = self.children.start(name, argv, dict(self.env, **own), log, ROOT)
         self.processes[name] = child
         url = f"http://{address}/health/ready"
-        self.children.wait_until(lambda: http("GET", url)[0] == 200, name + " not ready", READY_SECONDS_MAX)
+        self.children.wait_until(
+            lambda: http("GET", url)[0] == 200, name + " not ready", READY_SECONDS_MAX
+        )
 
     def restart(self, name: str) -> float:
         """SIGTERM, its orderly end, and a new one that is ready; returns the seconds in between."""
@@ -121,7 +123,9 @@ class Place:
         argv = [program, "-c", str(moved), "-e", str(folder / "error.log"), "-g", "daemon off;"]
         self.children.start("nginx", argv, {}, folder / "output.log")
         url = f"http://127.0.0.1:{port}/nginx-health"
-        self.children.wait_until(lambda: http("GET", url)[0] == 200, "nginx not ready", READY_SECONDS_MAX)
+        self.children.wait_until(
+            lambda: http("GET", url)[0] == 200, "nginx not ready", READY_SECONDS_MAX
+        )
         return port
 
     def holdfastctl(self, *words: str) -> Tuple[int, str]:

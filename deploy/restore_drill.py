@@ -111,12 +111,16 @@ def drill(args: argparse.Namespace, children: Children, state: Path) -> int:
         answer = http("GET", f"{it.api}/api/v1/bookings/{booking}", user=user)
         if answer[0] != 404:
             raise Wrong(f"{booking} was sold after the backup: {answer}")
-    answer = http("POST", it.api + "/api/v1/bookings", {"event_id": event, "seat_ids": [seats[0]]}, "x")
+    answer = http(
+        "POST", it.api + "/api/v1/bookings", {"event_id": event, "seat_ids": [seats[0]]}, "x"
+    )
     if answer[0] != 409:
         raise Wrong(f"a seat of before the backup is sold again: {answer}")
     it.sell(event, seats[BEFORE : BEFORE + AFTER])
     it.verify()
-    say(f"{len(kept)} bookings of before the backup are sold, {len(lost)} seats of after it are sold again.")
+    say(
+        f"{len(kept)} bookings of before the backup are sold, {len(lost)} seats of after it are sold again."
+    )
     return 0
 
 
@@ -126,8 +130,12 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--profile", default="dev", help="cargo's build profile")
-    parser.add_argument("--programs", type=Path, metavar="DIR", help="take them from there: build nothing")
-    parser.add_argument("--state", default=str(ROOT / ".holdfast/restore-drill"), help="data and logs")
+    parser.add_argument(
+        "--programs", type=Path, metavar="DIR", help="take them from there: build nothing"
+    )
+    parser.add_argument(
+        "--state", default=str(ROOT / ".holdfast/restore-drill"), help="data and logs"
+    )
     args = parser.parse_args()
     state = Path(args.state).resolve()
     return in_fresh(state, lambda children: drill(args, children, state))

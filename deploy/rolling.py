@@ -19,7 +19,7 @@ import run
 from api import http
 from followers import Follower, Stream, WebSocket
 from packages import ROOT, say
-from place import Place, Wrong, built, create_event, in_fresh
+from place import Place, built, create_event, in_fresh
 from process import Children
 from rolling_load import Books, Load
 
@@ -110,11 +110,17 @@ def roll(args: argparse.Namespace, children: Children, state: Path) -> int:
         found.append(f"{unavailable} of {total} requests were answered 503")
     states = list(books.last_state.values())
     say(f"{total} requests in {seconds:.0f} s: {dict(sorted(books.statuses.items()))}")
-    say(f"503 with Retry-After: {dict(books.unavailable)}; slowest answer {books.slowest_ms:.0f} ms")
-    say(f"bookings: {len(states)}, {states.count('CONFIRMED')} confirmed; verify: {text.splitlines()[-1]}")
+    say(
+        f"503 with Retry-After: {dict(books.unavailable)}; slowest answer {books.slowest_ms:.0f} ms"
+    )
+    say(
+        f"bookings: {len(states)}, {states.count('CONFIRMED')} confirmed; verify: {text.splitlines()[-1]}"
+    )
     for follower in followers:
         name, away = type(follower).__name__, follower.away_seconds_max
-        say(f"{name}: {follower.updates} updates, {follower.connections} connections, away {away:.1f} s at most")
+        say(
+            f"{name}: {follower.updates} updates, {follower.connections} connections, away {away:.1f} s at most"
+        )
     for text in found:
         say("WRONG: " + text)
     say("A rolling restart loses nothing." if not found else f"{len(found)} problems.")
@@ -127,7 +133,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--profile", default="dev", help="cargo's build profile")
-    parser.add_argument("--programs", type=Path, metavar="DIR", help="take them from there: build nothing")
+    parser.add_argument(
+        "--programs", type=Path, metavar="DIR", help="take them from there: build nothing"
+    )
     parser.add_argument("--state", default=str(ROOT / ".holdfast/rolling"), help="data and logs")
     parser.add_argument("--rounds", type=int, default=2, help="restarts of each process (2)")
     parser.add_argument("--pause", type=float, default=2.0, help="seconds between two restarts (2)")

@@ -102,9 +102,13 @@ class Client:
             headers["Idempotency-Key"] = key
         began = time.monotonic()
         try:
-            self.connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+            self.connection.request(
+                method, path, json.dumps(body) if body is not None else None, headers
+            )
             reply = self.connection.getresponse()
-            answer = Answer(reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read())
+            answer = Answer(
+                reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read()
+            )
         except (OSError, http.client.HTTPException) as error:
             self.connection.close()
             self.books.problem(f"{method} {path}: {type(error).__name__} {error}")

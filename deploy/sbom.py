@@ -24,7 +24,15 @@ BLOCK = re.compile(
 
 def metadata(target: str) -> Dict[str, Any]:
     """What cargo knows of the workspace, for one platform."""
-    command = ["cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", target]
+    command = [
+        "cargo",
+        "metadata",
+        "--locked",
+        "--format-version",
+        "1",
+        "--filter-platform",
+        target,
+    ]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
     found: Dict[str, Any] = json.loads(done.stdout)
     return found
@@ -83,7 +91,9 @@ def document(target: str) -> Dict[str, Any]:
     edges = [
         {
             "ref": purl(packages[id]),
-            "dependsOn": sorted({purl(packages[d["pkg"]]) for d in nodes[id]["deps"] if d["pkg"] in ids}),
+            "dependsOn": sorted(
+                {purl(packages[d["pkg"]]) for d in nodes[id]["deps"] if d["pkg"] in ids}
+            ),
         }
         for id in ids
     ]
