@@ -75,9 +75,6 @@ def check(args: argparse.Namespace) -> int:
                 draw(board, panels, Path(args.pictures) / f"dashboard-{path.stem}.webp")
         for fault in faults:
             say(fault)
-        if prometheus.firing():
-            faults.append(f"alerts fire: {', '.join(prometheus.firing())}")
-            say(faults[-1])
         say(f"{len(faults)} faults")
         return 1 if faults else 0
     finally:

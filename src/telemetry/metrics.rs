@@ -16,7 +16,7 @@ use super::{client_lines, panics, repeated};
 
 /// Buckets of HTTP responses, seconds: refusals take tens of microseconds, confirmations seconds. Few, since
 /// each route has them.
-const HTTP_SECONDS: &[f64] = &[0.000_25, 0.001, 0.005, 0.025, 0.1, 0.25, 1.0, 5.0];
+const HTTP_SECONDS: &[f64] = &[0.000_25, 0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 5.0];
 /// Buckets of one gate, seconds: most only read memory.
 const GATE_SECONDS: &[f64] =
     &[0.000_000_5, 0.000_001, 0.000_002, 0.000_005, 0.000_02, 0.000_1, 0.001, 0.01, 0.1, 1.0];
