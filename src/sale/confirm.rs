@@ -81,8 +81,8 @@ impl Sale {
     async fn refuse_if_unpayable(&self, request: &ConfirmRequest) -> Result<(), SaleError> {
         let breakers = self.breakers();
         let is_open = |one: &&(&str, BreakerReport)| one.1.state == BreakerState::Open;
-        let needed = breakers.iter().filter(|one| one.0 != "redis");
-        let Some((dependency, _)) = needed.filter(is_open).next() else { return Ok(()) };
+        let mut needed = breakers.iter().filter(|one| one.0 != "redis");
+        let Some((dependency, _)) = needed.find(is_open) else { return Ok(()) };
         let booking = self.booking(&request.user, request.booking).await?.booking;
         if booking.status != Status::Hold || booking.amount == 0 {
             return Ok(());
