@@ -37,7 +37,7 @@ TESTS = RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace
 LONG_TEST = $(CARGO) test --workspace --test main -- --nocapture
 
 .DEFAULT_GOAL := help
-.PHONY: advisories alerts deploy-check restore-drill rolling sbom help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-worker dashboards instructions torture-pay torture-queue fmt lint deny mutants openapi openapi-lint contract pages clients guide ci clean
+.PHONY: advisories alerts deploy-check restore-drill rolling sbom help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-spans bench-worker dashboards instructions torture-pay torture-queue fmt lint deny mutants openapi openapi-lint contract pages clients guide ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -134,6 +134,9 @@ bench-confirm: ## Measure a confirmation against one majority write with journal
 bench-gates: ## Measure the time of the gates without I/O for a request
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
 		sh -c 'exec $(CARGO) bench --workspace --bench gates'
+
+bench-spans: ## Measure what tracing costs a request: off, not recorded, recorded
+	@exec $(CARGO) bench --workspace --bench spans
 
 bench-idle: ## Count the Redis commands of an API and a worker while nothing happens
 	@rm -rf .holdfast/bench-idle

@@ -9,7 +9,7 @@
 //!
 //! Modules import downwards only, in this order: [`api`], `worker`, `ctl` · [`start`] · [`sale`] ·
 //! [`live`] · [`archive`], [`payments`] · [`redis`] · [`domain`]; [`config`], [`telemetry`],
-//! [`backoff`], [`circuit_breaker`], [`faults`], [`secrets`] and [`lifecycle`] serve them all. `docs/ARCHITECTURE.md` walks one booking through all of it.
+//! [`backoff`], [`circuit_breaker`], [`faults`], [`secrets`], [`lifecycle`], [`otlp`] and `https` serve them all. `docs/ARCHITECTURE.md` walks one booking through all of it.
 
 // Handlers await what awaits scripts that await the client library: deeper than the default.
 #![recursion_limit = "256"]
@@ -26,8 +26,10 @@ pub mod domain;
 pub mod faults;
 pub mod gates;
 mod http;
+mod https;
 pub mod lifecycle;
 pub mod live;
+pub mod otlp;
 pub mod payments;
 mod push;
 pub mod redis;

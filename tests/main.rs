@@ -23,5 +23,6 @@ mod restore;
 mod secrets;
 mod support;
 mod tls;
+mod traces;
 mod waiting_room;
 mod worker;

@@ -30,6 +30,7 @@ use crate::http::headers::{DOCS_POLICY, PAGE_POLICY, RouteHeaders, TRACE_ID};
 use crate::http::problem::{Code, Problem};
 use crate::http::{HandlerResult, connections, head, outgoing, params};
 use crate::telemetry::Metrics;
+use crate::telemetry::spans::Span;
 
 use super::route_metrics::RouteMetrics;
 use super::state::RequestContext;
@@ -149,7 +150,8 @@ where
             Ok(()) => Step::Handler(handler(context.clone(), payload).boxed_local()),
             Err(problem) => Step::Refused(Some(problem)),
         };
-        Serving { around: around.clone(), context, step }
+        let span = Span::of_request(context.trace, context.caller_span_id);
+        Serving { around: around.clone(), context, step, span }
     })
 }
 
@@ -161,6 +163,8 @@ pub struct Serving {
     around: Rc<Around>,
     context: RequestContext,
     step: Step,
+    /// Ends with the response, or as aborted when the client is gone before.
+    span: Span,
 }
 
 enum Step {
@@ -173,11 +177,11 @@ impl Future for Serving {
     type Output = HttpResponse;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<HttpResponse> {
-        let Serving { around, context, step } = self.get_mut();
+        let Serving { around, context, step, span } = self.get_mut();
         let result = match step {
             Step::Handler(handler) => {
                 let poll = AssertUnwindSafe(|| handler.as_mut().poll(cx));
-                match context.trace.scope_now(|| catch_unwind(poll)) {
+                match context.in_trace(|| catch_unwind(poll)) {
                     Ok(poll) => ready!(poll),
                     // The panic hook has logged and counted it.
                     Err(_) => Err(Problem::internal("a panic")),
@@ -187,7 +191,11 @@ impl Future for Serving {
                 Err(problem.take().unwrap_or_else(|| Problem::internal("polled again")))
             }
         };
-        Poll::Ready(respond(around, context, result))
+        let response = respond(around, context, span, result);
+        if span.is_recorded() {
+            around.metrics.describe(std::mem::take(span), context, Some(response.status()));
+        }
+        Poll::Ready(response)
     }
 }
 
@@ -195,7 +203,10 @@ impl Drop for Serving {
     fn drop(&mut self) {
         // A handler may be dropped before it has ended, and then still does something.
         let step = std::mem::replace(&mut self.step, Step::Refused(None));
-        self.context.trace.scope_now(|| drop(step));
+        self.context.in_trace(|| drop(step));
+        if self.span.is_recorded() {
+            self.around.metrics.describe(std::mem::take(&mut self.span), &self.context, None);
+        }
         self.around.metrics.leave();
     }
 }
@@ -213,7 +224,12 @@ fn check(around: &Around, context: &RequestContext) -> Result<(), Problem> {
 }
 
 /// Completes a handler's response, or renders the problem in its place.
-fn respond(around: &Around, context: &RequestContext, result: HandlerResult) -> HttpResponse {
+fn respond(
+    around: &Around,
+    context: &RequestContext,
+    span: &mut Span,
+    result: HandlerResult,
+) -> HttpResponse {
     let result = result.and_then(|response| outgoing::bounded(response, &context.state.memory));
     let trace_id = context.trace.trace_id().text();
     let mut response = match result {
@@ -223,6 +239,7 @@ fn respond(around: &Around, context: &RequestContext, result: HandlerResult) -> 
         }
         Err(problem) => {
             let problem = noted(around, context, problem);
+            span.set("holdfast.problem", problem.code.as_str());
             let mut response = problem.render(Some(&trace_id));
             around.headers.add_to_problem(response.headers_mut());
             response
@@ -251,7 +268,7 @@ fn noted(around: &Around, context: &RequestContext, problem: Problem) -> Problem
     };
     metrics.note_problem(problem.code);
     if problem.code.status().is_server_error() {
-        context.trace.scope_now(|| server_error_log::record(context, &problem));
+        context.in_trace(|| server_error_log::record(context, &problem));
     } else {
         tracing::debug!(
             trace_id = %context.trace.trace_id(),

@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 
 use crate::http::problem::Code;
 use crate::telemetry::Metrics;
+use crate::telemetry::spans::Span;
 use crate::telemetry::striped::{StripedCounter, StripedHistogram};
 
 use super::state::RequestContext;
@@ -69,6 +70,31 @@ impl RouteMetrics {
             status = status.as_u16(),
             "request"
         );
+    }
+}
+
+/// Why a request has no response.
+const CLIENT_GONE: &str = "client_gone";
+
+impl RouteMetrics {
+    /// Completes a request's span by the semantic conventions of HTTP servers; `None`: the client was gone
+    /// before there was a response.
+    pub fn describe(&self, mut span: Span, context: &RequestContext, status: Option<StatusCode>) {
+        let Some(record) = span.record() else { return };
+        record.name = format!("{} {}", self.method, self.route).into();
+        span.set_text("http.request.method", context.http.method());
+        span.set("http.route", self.route.clone());
+        span.set("url.path", context.http.path().to_owned());
+        span.set("url.scheme", "http");
+        match status {
+            None => span.fail(CLIENT_GONE),
+            Some(status) => {
+                span.set("http.response.status_code", i64::from(status.as_u16()));
+                if status.is_server_error() {
+                    span.fail(status.canonical_reason().unwrap_or("server error"));
+                }
+            }
+        }
     }
 }
 

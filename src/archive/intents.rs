@@ -14,6 +14,7 @@ use crate::domain::{
     BookingId, EventId, Intent, IntentState, RefundCounts, RefundProgress, RefundState, SeatId,
     UserId,
 };
+use crate::telemetry::TraceContext;
 
 /// An intent as it is read.
 #[derive(Deserialize)]
@@ -29,6 +30,9 @@ struct IntentDocument {
     idempotency: String,
     fingerprint: String,
     trace: String,
+    /// Written by [`Archive::intent_due`] alone; absent where no request caused a refund.
+    #[serde(default)]
+    refund_trace: String,
     payment: String,
     attempt: u32,
     lease: u64,
@@ -56,6 +60,7 @@ impl TryFrom<IntentDocument> for Intent {
             idempotency: document.idempotency,
             fingerprint: document.fingerprint,
             trace: document.trace,
+            refund_trace: document.refund_trace,
             payment: document.payment,
             attempt: document.attempt,
             lease: document.lease,
@@ -113,12 +118,16 @@ impl Archive {
     }
 
     /// Makes a booking's intent due for the reconciler from `now_ms` on, also a closed one: its outcome
-    /// has changed.
+    /// has changed. The current task's trace, if any, becomes that of the refund that may follow.
     pub async fn intent_due(&self, booking: BookingId, now_ms: i64) -> Result<(), ArchiveError> {
+        let mut set = doc! { "due_ms": now_ms };
+        if let Some(context) = TraceContext::current() {
+            set.insert("refund_trace", context.traceparent());
+        }
         let operation = doc! {
             "q": { "_id": booking.to_string() },
             // INVARIANT: raising `rev` makes a concurrent closing of the intent fail.
-            "u": { "$set": { "due_ms": now_ms }, "$inc": { "rev": 1_i64 } },
+            "u": { "$set": set, "$inc": { "rev": 1_i64 } },
         };
         self.gateway.write_plain(Verb::Update, INTENTS, vec![operation]).await.map(drop)
     }
@@ -165,7 +174,7 @@ impl Archive {
         })
     }
 
-    async fn intents_where(
+    pub(super) async fn intents_where(
         &self,
         filter: Document,
         options: FindOptions,
@@ -175,7 +184,7 @@ impl Archive {
     }
 }
 
-/// All fields of an intent except its id and due time.
+/// All fields of an intent except its id, due time and the refund's trace.
 fn fields(intent: &Intent) -> Result<Document, String> {
     let mut fields = doc! {
         "event": i64::from(intent.booking.event().0),

@@ -52,6 +52,7 @@ mod pool;
 mod simulated;
 mod states;
 mod store;
+mod traces;
 mod trial;
 mod trial_runner;
 mod verify;
@@ -82,6 +83,7 @@ pub use policy::StoredPolicy;
 pub use pool::PoolState;
 pub use simulated::{SimulatedObject, SimulatedPayment, SimulatedPayments, SimulatedState};
 pub use store::{DecidedSale, NoObserver, StoreObserver, StoreStep, StoredBatch};
+pub use traces::TraceQuery;
 pub use verify::Claim;
 pub use waiting_rooms::{FixedDraw, StoredDraw, StoredRoom};
 

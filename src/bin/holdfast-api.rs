@@ -59,6 +59,7 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
         tracing::warn!("not all background tasks ended in time");
     }
     services.engine.close().await;
+    services.traces.finish().await;
     tracing::info!("ended in order");
     Ok(served?)
 }

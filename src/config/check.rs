@@ -33,6 +33,7 @@ impl Config {
         self.check_services(&mut faults);
         self.check_relations(&mut faults);
         self.check_payments(&mut faults);
+        self.check_traces(&mut faults);
         self.check_unused(&mut faults);
         self.check_secrets(&mut faults);
         self.check_identity(&mut faults);

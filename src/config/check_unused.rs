@@ -31,6 +31,23 @@ impl Config {
         ] {
             unused(!is_simulated && value > 0, name, stripe);
         }
+        let defaults = Config::default();
+        let is_silent = self.otlp_url.expose().is_empty();
+        let silent = "otlp_url = \"\", which exports no traces: set it";
+        for (name, value, default) in [
+            (
+                "trace_sample_per_million",
+                self.trace_sample_per_million,
+                defaults.trace_sample_per_million,
+            ),
+            (
+                "trace_caller_per_second",
+                self.trace_caller_per_second,
+                defaults.trace_caller_per_second,
+            ),
+        ] {
+            unused(is_silent && value != default, name, silent);
+        }
     }
 
     /// A trailing newline is usually not part of the secret; a short secret can be guessed from one

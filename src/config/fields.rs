@@ -375,6 +375,16 @@ settings! {
     /// `info,holdfast::api=debug`.
     log_level: String = "info".to_owned();
 
+    /// Where traces go: a collector of OpenTelemetry that takes OTLP over HTTP, such as
+    /// `http://127.0.0.1:4318`; `/v1/traces` is appended to an address without a path. A user and
+    /// password in it are sent as Basic authentication. Empty: traces are not recorded.
+    otlp_url: ServiceUrl = "".into();
+    /// Traces recorded, of a million new ones; 0: none at all.
+    trace_sample_per_million: u32 = 10_000;
+    /// Traces recorded in addition because their caller has set the `sampled` flag of `traceparent`, a
+    /// second and process; beyond that the share above applies to them, too.
+    trace_caller_per_second: u32 = 10;
+
     /// How long API and worker wait at start for Redis and MongoDB to become available, seconds; 0:
     /// not at all; -1: for ever. An error that waiting cannot solve (a wrong password, a version
     /// that is too old, another number of partitions) ends the start at once.

@@ -7,6 +7,7 @@ mod check;
 mod check_access;
 mod check_proxies;
 mod check_services;
+mod check_traces;
 mod check_unused;
 mod derived;
 mod fields;

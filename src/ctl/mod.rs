@@ -24,6 +24,7 @@ mod restore;
 mod seats;
 mod status;
 mod time;
+mod trace;
 mod verify;
 mod waiting_room;
 
@@ -101,6 +102,7 @@ enum Command {
     #[command(subcommand)]
     Export(export::Command),
     Audit(audit::Arguments),
+    Trace(trace::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -158,6 +160,7 @@ impl Command {
             Command::DeadLetters(command) => command.run(config, output).await,
             Command::Export(command) => command.run(config, output).await,
             Command::Audit(arguments) => output.show(&arguments.run(config).await?),
+            Command::Trace(arguments) => output.show(&arguments.run(config).await?),
             Command::Completions(arguments) => output.show(&arguments.run()?),
         }
     }
@@ -181,6 +184,7 @@ impl Command {
             | Command::Health(_)
             | Command::Export(_)
             | Command::Audit(_)
+            | Command::Trace(_)
             | Command::Completions(_) => None,
         }
     }

@@ -28,6 +28,7 @@ use crate::domain::rules::RuleError;
 use crate::domain::{BookingId, EventId, Policy, RouteClass, UserId};
 use crate::lifecycle::Shutdown;
 use crate::telemetry::Metrics;
+use crate::telemetry::spans::{Span, SpanKind};
 
 use crate::http::problem::Problem;
 pub use crate::http::request_head::RequestHead;
@@ -125,6 +126,21 @@ impl Gates {
     /// The same for a request whose user is proven by the waiting room's token. Identity takes
     /// precedence over that.
     fn enter_as(
+        &self,
+        request: &HttpRequest,
+        class: RouteClass,
+        now: Instant,
+        owner: Option<&UserId>,
+    ) -> Result<Caller, Problem> {
+        let mut span = Span::child("gates", SpanKind::Internal);
+        let entered = self.enter_each(request, class, now, owner);
+        if let Err(problem) = &entered {
+            span.set("holdfast.problem", problem.code.as_str());
+        }
+        entered
+    }
+
+    fn enter_each(
         &self,
         request: &HttpRequest,
         class: RouteClass,

@@ -157,7 +157,7 @@ impl Preflights {
         let (request, _) = request.into_parts();
         let (_, metrics) = &*self.shared;
         let head = RequestHead::new(request.clone());
-        head.trace.scope_now(|| log(&request, &refusal.detail));
+        head.in_trace(|| log(&request, &refusal.detail));
         metrics.problems.with_label_values(&[refusal.code.as_str()]).inc();
         let trace_id = head.trace.trace_id().text();
         let mut response = refusal.render(Some(&trace_id));

@@ -16,6 +16,7 @@
 mod guarded;
 mod simulated;
 mod stripe;
+mod traced;
 pub mod webhook;
 
 use std::future::Future;
@@ -27,6 +28,7 @@ use crate::domain::BookingId;
 pub use guarded::GuardedProvider;
 pub use simulated::{Simulated, SimulatedSettings};
 pub use stripe::{Stripe, StripeSettings, StripeUnusable};
+pub use traced::Traced;
 
 /// The pending result of a provider call.
 pub type ProviderFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, PaymentError>> + Send + 'a>>;

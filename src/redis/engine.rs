@@ -21,6 +21,7 @@ use super::scripts::{Script, ScriptReply, Scripts, Timed};
 use crate::circuit_breaker::{BreakerReport, BreakerState, CircuitBreaker};
 use crate::domain::Partition;
 use crate::lifecycle::Supervisor;
+use crate::telemetry::spans::{Span, SpanKind};
 
 /// Receives every script call, for metrics.
 pub trait Observer: Send + Sync {
@@ -240,6 +241,7 @@ impl Engine {
         not_after: Option<NotAfter>,
     ) -> Result<Timed<C::Reply>, RedisError> {
         let began = Instant::now();
+        let mut span = Span::child(C::SCRIPT.span_name(), SpanKind::Client);
         let result = self.call_unobserved(call, not_after).await;
         let label = match &result {
             Ok(timed) => timed.reply.code(),
@@ -247,6 +249,17 @@ impl Engine {
             Err(RedisError::Unknown(_)) => "unknown",
             Err(RedisError::Unexpected(_)) => "unexpected",
         };
+        if span.is_recorded() {
+            span.set("db.system.name", "redis");
+            span.set("db.operation.name", "EVALSHA");
+            span.set("db.stored_procedure.name", C::SCRIPT.name());
+            span.set("holdfast.partition", i64::from(call.partition(self.keys()).0));
+            span.set("holdfast.script.reply", label);
+            if let Err(error) = &result {
+                span.fail(label);
+                span.set_text("holdfast.script.error", error);
+            }
+        }
         self.inner.observer.script_called(C::SCRIPT.name(), label, began.elapsed().as_secs_f64());
         if let Err(error) = &result {
             self.inner.observer.call_failed(error);

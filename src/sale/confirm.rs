@@ -25,8 +25,9 @@ use crate::redis::{
     AbortMode, ConfirmAbortReply, ConfirmBeginReply, ConfirmCommitReply, NotAfter, RedisError,
     Timed, new_nonce,
 };
-use crate::telemetry::trace;
+use crate::telemetry::spans::{Span, SpanKind};
 use crate::telemetry::warn_repeated;
+use crate::telemetry::{TraceContext, trace};
 
 /// Commit calls of one confirmation: the first, and one under a newer generation. After a lost
 /// reply [`super::compensation`] continues.
@@ -270,7 +271,14 @@ impl Sale {
         event: Arc<Event>,
         replayed: bool,
     ) -> Result<Confirmed, SaleError> {
+        let mut span = Span::child("wait for outcome", SpanKind::Internal);
+        span.set_text("holdfast.booking.id", &committed.id);
+        if let Some(record) = span.record() {
+            // The hold may have been another trace.
+            record.link = TraceContext::from_traceparent(&committed.trace);
+        }
         let settled = waiter.settled(self.inner.settings.confirm_wait).await;
+        drop(span);
         if let Some(Settled::Confirmed(booking, now_ms)) = settled {
             let booking = Booking::clone(&booking);
             return Ok(Confirmed::Settled(sold_view(booking, event, replayed, now_ms)));

@@ -43,6 +43,7 @@ pub mod search;
 mod seats;
 mod selection;
 mod socket_tickets;
+pub mod trace_report;
 pub mod types;
 mod unload;
 pub mod verify;

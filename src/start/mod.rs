@@ -21,8 +21,9 @@ use crate::faults::Faults;
 use crate::lifecycle::Shutdown;
 use crate::lifecycle::Supervisor;
 use crate::live::{LiveObserver, LiveSettings, LiveState};
+use crate::otlp::{Export, OtlpSettings};
 use crate::payments::{
-    GuardedProvider, Provider, Simulated, SimulatedSettings, Stripe, StripeSettings,
+    GuardedProvider, Provider, Simulated, SimulatedSettings, Stripe, StripeSettings, Traced,
 };
 use crate::redis::scripts::{ClockSource, Scripts};
 use crate::redis::{
@@ -68,6 +69,8 @@ pub struct Services {
     pub supervisor: Supervisor,
     /// The archive's id, which identifies the deployment in tokens.
     pub deployment_id: String,
+    /// The export of traces, if it is on; the last spans are sent when it is finished.
+    pub traces: Export,
 }
 
 /// Connects to both services and checks them, without waiting for them.
@@ -90,6 +93,32 @@ fn provider_of(config: &Config, archive: &Archive) -> Result<Arc<dyn Provider>, 
         PaymentProvider::Stripe => tracing::info!(url = %config.stripe_url, "payments by stripe"),
     }
     Ok(provider)
+}
+
+/// Starts the export of traces, if it is on.
+///
+/// # Errors
+/// If the collector's address or credentials cannot be sent in a request.
+fn traces(
+    service: &'static str,
+    config: &Config,
+    supervisor: &Supervisor,
+) -> Result<Export, StartError> {
+    let Some(collector) = config.otlp_collector().map_err(|error| StartError(error.0))? else {
+        return Ok(Export::default());
+    };
+    let settings = OtlpSettings {
+        url: collector.url,
+        credentials: collector.credentials,
+        service,
+        per_million: config.trace_sample_per_million,
+        caller_per_second: config.trace_caller_per_second,
+    };
+    let export = Export::start(settings, supervisor)
+        .map_err(|error| StartError(format!("otlp_url: {error}")))?;
+    let per_million = config.trace_sample_per_million;
+    tracing::info!(url = %config.otlp_url, per_million, "exporting traces");
+    Ok(export)
 }
 
 /// The payment provider. Sends no request yet.
@@ -118,7 +147,7 @@ pub fn provider(config: &Config, archive: &Archive) -> Result<Arc<dyn Provider>,
             Arc::new(stripe.map_err(|error| StartError(format!("stripe: {error}")))?)
         }
     };
-    Ok(Arc::new(GuardedProvider::new(provider)))
+    Ok(Arc::new(GuardedProvider::new(Arc::new(Traced::new(provider)))))
 }
 
 /// The signing keys of the waiting room's tokens. Without configured secrets, which is allowed on loopback,
@@ -219,7 +248,8 @@ pub async fn existing(config: &Config) -> Result<Services, StartError> {
     let supervisor = Supervisor::new(&Metrics::new("holdfastctl"));
     // A tool issues no tokens and needs no id.
     let deployment_id = String::new();
-    Ok(Services { engine, archive, provider, supervisor, deployment_id })
+    let traces = Export::default();
+    Ok(Services { engine, archive, provider, supervisor, deployment_id, traces })
 }
 
 fn redis_away(error: RedisError, config: &Config) -> StartError {

@@ -20,6 +20,7 @@ use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::lifecycle::Shutdown;
 use crate::lifecycle::Supervisor;
+use crate::otlp::Export;
 use crate::telemetry::Metrics;
 
 /// Pauses between two attempts: the first, and the longest.
@@ -69,7 +70,9 @@ pub async fn connect_patiently(
     let _probes = probes.map_err(|error| StartError(format!("cannot answer probes: {error}")))?;
     tokio::select! {
         connected = connect_within(WaitLimit::from_config(config), &pending, config, metrics) => {
-            connected.map(Some)
+            let mut services = connected?;
+            services.traces = super::traces(service, config, &services.supervisor)?;
+            Ok(Some(services))
         }
         () = shutdown.requested() => {
             tracing::info!(waited_for = pending.services().join(", "), "ending before the start");
@@ -92,7 +95,8 @@ pub(super) async fn connect_within(
     let provider = provider_of(config, &archive)?;
     super::show_certificates(config, metrics);
     let supervisor = Supervisor::new(metrics);
-    Ok(Services { engine, archive, provider, supervisor, deployment_id })
+    let traces = Export::default();
+    Ok(Services { engine, archive, provider, supervisor, deployment_id, traces })
 }
 
 impl WaitLimit {

@@ -12,7 +12,7 @@ use prometheus::{
 pub use super::metric_kinds::{API, WORKER};
 use super::metric_kinds::{Declare, SetBy};
 use super::striped::{StripedCounter, StripedCounterVec, StripedGauge, StripedHistogramVec};
-use super::{client_lines, panics, repeated};
+use super::{client_lines, panics, repeated, spans};
 
 /// Buckets of HTTP responses, seconds: refusals take tens of microseconds, confirmations seconds. Few, since
 /// each route has them.
@@ -278,6 +278,10 @@ metrics! {
     restore_seconds: HistogramVec = Worker "holdfast_restore_seconds" [] RESTORE_SECONDS
         "Time of one event's repair.";
 
+    spans_exported: IntCounter = Both "holdfast_spans_exported_total" [] NO_BUCKETS
+        "Spans of traces that the collector took.";
+    spans_dropped: IntCounterVec = Both "holdfast_spans_dropped_total" ["reason"] NO_BUCKETS
+        "Spans of traces that were lost: the collector did not take them (export_failed), or too many waited for it (queue_full).";
     warnings_left_out: IntCounter = Both "holdfast_warnings_left_out_total" [] NO_BUCKETS
         "Warnings that were not logged because the same one was, a moment before.";
     task_restarts: IntCounterVec = Both "holdfast_task_restarts_total" ["task"] NO_BUCKETS
@@ -342,6 +346,10 @@ impl Metrics {
         Self::raise(&self.panics, panics::total());
         Self::raise(&self.warnings_left_out, repeated::left_out());
         Self::raise(&self.connection_errors, client_lines::total());
+        Self::raise(&self.spans_exported, spans::exported());
+        for (reason, total) in spans::dropped() {
+            Self::raise(&self.spans_dropped.with_label_values(&[reason]), total);
+        }
         let families = self.registry.gather();
         TextEncoder::new().encode_to_string(&families).unwrap_or_else(|error| {
             tracing::error!(%error, "metrics cannot be rendered");

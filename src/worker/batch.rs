@@ -16,6 +16,7 @@ use tracing::error;
 
 use super::Worker;
 use super::chain::GapCheck;
+use super::entry_spans::EntrySpans;
 use super::store::HeadUpdate;
 use crate::archive::LogHead;
 use crate::backoff::Backoff;
@@ -23,7 +24,7 @@ use crate::domain::{Kind, LogId, Outcome, Partition};
 use crate::faults::FaultStep;
 use crate::redis::{Read, WORKER_GROUP};
 use crate::sale::archiving::{SettleResult, UnsettledSale};
-use crate::telemetry::warn_repeated;
+use crate::telemetry::{TraceContext, trace, warn_repeated};
 
 /// Concurrent settlements of one batch.
 const SETTLES_AT_ONCE_MAX: usize = 64;
@@ -94,13 +95,16 @@ impl Worker {
                 Err(error) => failures.push((index, error.to_string())),
             }
         }
+        let log_of = |partition| self.engine.keys().log(partition);
+        let spans = EntrySpans::begin(&entries, log_of);
         let update = HeadUpdate { gap_check: batch.gap_check.clone(), heads: heads(&batch) };
-        let Some(stored) = self.store(&entries, &update).await else { return };
+        let Some(stored) = self.store(&entries, &update, &spans).await else { return };
         failures.extend(stored.failed.into_iter().map(|(entry, why)| (indexes[entry], why)));
         self.count(&batch, &failures);
 
         let mut done: Vec<bool> = vec![true; batch.reads.len()];
-        for (index, settled) in self.settle_all(&batch, &indexes, stored.settlements).await {
+        for (index, settled) in self.settle_all(&batch, &indexes, stored.settlements, &spans).await
+        {
             // `settle` acknowledges a sale itself.
             done[index] = false;
             if let SettleResult::Impossible(why) = settled {
@@ -122,30 +126,51 @@ impl Worker {
         batch: &Batch,
         indexes: &[usize],
         settlements: Vec<UnsettledSale>,
+        spans: &EntrySpans,
     ) -> Vec<(usize, SettleResult)> {
-        let settling = stream::iter(settlements).map(|settlement| async move {
-            let sale = &settlement.sale;
-            let (id, index) = (sale.booking.id, indexes[sale.index]);
-            self.metrics.verdicts.with_label_values(&[sale.outcome.as_str()]).inc();
-            if sale.outcome == Outcome::Refund {
-                self.metrics.double_sales_prevented.inc();
-                error!(booking_id = %id, "ALARM: a seat was sold before: the sale is refunded");
-            }
-            let count = |code| self.metrics.settled.with_label_values(&[code]).inc();
-            let entry = Some(batch.reads[index].id);
-            let settled = self.archiver.settle(entry, &settlement, count).await;
-            if sale.outcome == Outcome::Refund {
-                // Settling it may have recorded a loss.
-                self.wake_repairer.notify_one();
-                // Refunds now rather than when the lease of the intent lapses.
-                let now_ms = Timestamp::now().as_millisecond();
-                if let Err(error) = self.archive.intent_due(id, now_ms).await {
-                    warn_repeated!(booking_id = %id, %error, "a refund is delayed until its lease lapses");
-                }
-            }
-            (index, settled)
+        let settling = stream::iter(settlements).map(|settlement| {
+            let mut span = spans.settle(settlement.sale.index);
+            span.set("holdfast.outcome", settlement.sale.outcome.as_str());
+            // Also of a trace that is not recorded: for log lines.
+            let request = || TraceContext::from_traceparent(&settlement.sale.booking.trace);
+            let context = span.context().or_else(request);
+            let index = indexes[settlement.sale.index];
+            trace::scope_if(context, async move {
+                let settled = self.settle_one(batch, index, &settlement).await;
+                drop(span);
+                (index, settled)
+            })
         });
         settling.buffer_unordered(SETTLES_AT_ONCE_MAX).collect().await
+    }
+
+    async fn settle_one(
+        &self,
+        batch: &Batch,
+        index: usize,
+        settlement: &UnsettledSale,
+    ) -> SettleResult {
+        let sale = &settlement.sale;
+        let id = sale.booking.id;
+        self.metrics.verdicts.with_label_values(&[sale.outcome.as_str()]).inc();
+        if sale.outcome == Outcome::Refund {
+            self.metrics.double_sales_prevented.inc();
+            error!(booking_id = %id, "ALARM: a seat was sold before: the sale is refunded");
+        }
+        let count = |code| self.metrics.settled.with_label_values(&[code]).inc();
+        let entry = Some(batch.reads[index].id);
+        let settled = self.archiver.settle(entry, settlement, count).await;
+        if sale.outcome == Outcome::Refund {
+            // Settling it may have recorded a loss.
+            self.wake_repairer.notify_one();
+            // Refunds now rather than when the lease of the intent lapses.
+            let now_ms = Timestamp::now().as_millisecond();
+            if let Err(error) = self.archive.intent_due(id, now_ms).await {
+                warn_repeated!(booking_id = %id, %error, "a refund is delayed until its lease lapses");
+            }
+        }
+        tracing::debug!(booking_id = %id, outcome = sale.outcome.as_str(), ?settled, "settled");
+        settled
     }
 
     /// Parks a failed entry as a dead letter if it was delivered too often; returns whether it did.

@@ -27,6 +27,7 @@ mod admitter;
 mod batch;
 mod chain;
 mod drain;
+mod entry_spans;
 mod finish_interrupted;
 mod health;
 mod known_logs;
@@ -157,6 +158,7 @@ pub async fn run(
         consumer,
         config: config.clone(),
     }));
+    let traces = services.traces;
     let http = http::monitoring::server(listener, worker.clone(), config.clone())?;
     let http_handle = http.handle();
     let mut http = tokio::spawn(http);
@@ -171,6 +173,7 @@ pub async fn run(
         tracing::warn!("not all batches finished in time; their entries are delivered again");
     }
     worker.engine.close().await;
+    traces.finish().await;
     match served {
         // The HTTP server ended without a shutdown request.
         Some(ended) => ended.map_err(io::Error::other)?,

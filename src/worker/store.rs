@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::Worker;
 use super::chain::GapCheck;
+use super::entry_spans::EntrySpans;
 use crate::archive::{ArchiveError, LogHead, StoreObserver, StoreStep};
 use crate::backoff::Backoff;
 use crate::domain::{Entry, Kind, Partition};
@@ -36,6 +37,7 @@ impl Worker {
         &self,
         entries: &[(Partition, Entry)],
         update: &HeadUpdate,
+        spans: &EntrySpans,
     ) -> Option<StoreResult> {
         let mut all = StoreResult::default();
         let mut pieces = Pieces::new(entries.len());
@@ -43,7 +45,7 @@ impl Worker {
         let mut failures = 0_u64;
         while let Some(piece) = pieces.current() {
             let begin = piece.start;
-            match self.try_store(&entries[piece.clone()], update).await {
+            match self.try_store(entries, &piece, update, spans).await {
                 Ok(stored) => {
                     let settlements = stored.settlements.into_iter();
                     all.settlements.extend(settlements.map(|one| one.offset_by(begin)));
@@ -86,8 +88,11 @@ impl Worker {
     async fn try_store(
         &self,
         entries: &[(Partition, Entry)],
+        piece: &Range<usize>,
         update: &HeadUpdate,
+        spans: &EntrySpans,
     ) -> Result<StoreResult, StoreError> {
+        let entries = &entries[piece.clone()];
         let has_sale = entries.iter().any(|(_, entry)| entry.kind == Kind::Sold);
         // Concurrent with the other writes, so it costs no round trip, and before any sale is decided.
         let raise_heads = async {
@@ -97,7 +102,7 @@ impl Worker {
             }
             self.archive.raise_heads(&update.heads).await
         };
-        let observer = StepObserver { worker: self, has_sale };
+        let observer = StepObserver { worker: self, has_sale, piece, spans };
         self.archiver.store_with(entries, &observer, raise_heads).await
     }
 }
@@ -138,11 +143,14 @@ impl Pieces {
 struct StepObserver<'a> {
     worker: &'a Worker,
     has_sale: bool,
+    piece: &'a Range<usize>,
+    spans: &'a EntrySpans,
 }
 
 impl StoreObserver for StepObserver<'_> {
     fn done(&self, step: StoreStep, seconds: f64) {
         self.worker.metrics.archive_write.with_label_values(&[step.as_str()]).observe(seconds);
+        self.spans.stored(self.piece, step, seconds);
         if self.has_sale {
             self.worker.faults.reached(match step {
                 StoreStep::Ledger => FaultStep::Ledger,

@@ -16,6 +16,7 @@ mod reconcile;
 mod restore;
 mod seats;
 mod status;
+mod trace;
 mod verify;
 mod verify_faults;
 mod waiting_room;
@@ -39,7 +40,8 @@ const RUNS_MAX: u32 = 5;
 /// Pause before that.
 const REPEAT_PAUSE: Duration = Duration::from_millis(500);
 /// Commands that change nothing, or may be repeated at any time.
-const REPEATABLE: [&str; 9] = [
+const REPEATABLE: [&str; 10] = [
+    "trace",
     "verify",
     "status",
     "lag",

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod entries;
 pub mod followers;
 pub mod http;
+pub mod otlp;
 pub mod primary;
 pub mod process;
 pub mod proxy;

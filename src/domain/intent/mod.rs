@@ -84,6 +84,8 @@ pub struct Intent {
     pub fingerprint: String,
     /// Trace context of the request that created it.
     pub trace: String,
+    /// Trace context of the request that caused its refund; empty where none did.
+    pub refund_trace: String,
     /// The provider's payment object; empty where none is known.
     pub payment: String,
     /// The attempt, from 1.
@@ -133,6 +135,7 @@ impl Intent {
             idempotency: booking.idempotency.clone(),
             fingerprint: booking.fingerprint.clone(),
             trace: booking.trace.clone(),
+            refund_trace: String::new(),
             payment: payment.to_owned(),
             attempt: 1,
             lease: booking.lease,
@@ -239,6 +242,7 @@ impl Intent {
             idempotency: "i".into(),
             fingerprint: "f".into(),
             trace: String::new(),
+            refund_trace: String::new(),
             payment: String::new(),
             attempt: 1,
             lease: 1,

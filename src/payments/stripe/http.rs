@@ -12,16 +12,15 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
+use crate::https::{self, HttpClient};
 use crate::secrets::mask_url;
+use crate::telemetry::spans::{Span, SpanKind};
+use crate::telemetry::{TraceContext, TraceState};
 
 use super::objects::brief;
 use super::{PaymentError, StripeUnusable};
@@ -38,6 +37,8 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const API_VERSION_HEADER: HeaderName = HeaderName::from_static("stripe-version");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("holdfast/", env!("CARGO_PKG_VERSION")));
@@ -194,8 +195,10 @@ struct ErrorObject {
 
 /// A client for one account.
 pub(super) struct Http {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: HttpClient,
     base: String,
+    /// Its host, for spans.
+    host: String,
     authorization: HeaderValue,
     places: Arc<Semaphore>,
 }
@@ -209,41 +212,54 @@ impl fmt::Debug for Http {
 impl Http {
     pub fn new(url: &str, secret_key: &str, timeout: Duration) -> Result<Self, StripeUnusable> {
         let base = url.trim_end_matches('/').to_owned();
-        let parsed: Result<Uri, _> = base.parse();
-        if !parsed.is_ok_and(|uri| uri.scheme().is_some() && uri.host().is_some()) {
+        let parsed = base.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some());
+        let Some(host) = parsed.as_ref().and_then(Uri::host).map(str::to_owned) else {
             return Err(StripeUnusable(format!(
                 "{} is not the address of a server",
                 mask_url(url)
             )));
-        }
+        };
         let mut authorization = HeaderValue::from_str(&format!("Bearer {secret_key}"))
             .map_err(|_| StripeUnusable("the secret key has invalid characters".to_owned()))?;
         authorization.set_sensitive(true);
-        let mut tcp = HttpConnector::new();
-        tcp.set_nodelay(true);
-        tcp.enforce_http(false);
         // Below the deadline of the call, to distinguish "never sent" from "no response".
-        tcp.set_connect_timeout(Some(timeout / 2));
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-            .map_err(|error| StripeUnusable(format!("TLS is not possible: {error}")))?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_MAX)
-            .build(connector);
-        Ok(Http { client, base, authorization, places: Arc::new(Semaphore::new(IN_FLIGHT_MAX)) })
+        let bounds = https::Bounds { connect: timeout / 2, idle: IDLE_MAX };
+        let client = https::client(bounds)
+            .map_err(|error| StripeUnusable(format!("TLS is not possible: {error}")))?;
+        let places = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+        Ok(Http { client, base, host, authorization, places })
     }
 
-    /// Sends one request and reads its response.
+    /// Sends one request and reads its response, as a span of its own.
     pub async fn send<T: DeserializeOwned>(
         &self,
         call: ApiRequest,
         deadline: Instant,
     ) -> Result<Reply<T>, Failure> {
-        let request = self.request(call)?;
+        let mut span = Span::child("POST", SpanKind::Client);
+        if let Some(record) = span.record() {
+            record.name = call.method.to_string().into();
+            span.set_text("http.request.method", &call.method);
+            span.set("server.address", self.host.clone());
+            span.set_text("url.full", &format_args!("{}{}", mask_url(&self.base), call.path));
+        }
+        let sent = self.exchange(call, deadline, &mut span).await;
+        match &sent {
+            Ok(_) => {}
+            Err(Failure::NotSent(_)) => span.fail("not_sent"),
+            Err(Failure::ApiError(_)) => span.fail("refused"),
+            Err(Failure::Unknown(_) | Failure::Ended(_)) => span.fail("unknown"),
+        }
+        sent
+    }
+
+    async fn exchange<T: DeserializeOwned>(
+        &self,
+        call: ApiRequest,
+        deadline: Instant,
+        span: &mut Span,
+    ) -> Result<Reply<T>, Failure> {
+        let request = self.request(call, span.context())?;
         let place = timeout_at(deadline, self.places.acquire()).await;
         // The semaphore is never closed: no permit became free in time.
         let Ok(Ok(_place)) = place else {
@@ -263,12 +279,21 @@ impl Http {
             Ok(Response::from_parts(head, body.to_bytes()))
         };
         match timeout_at(deadline, exchange).await {
-            Ok(response) => read(&response?),
+            Ok(response) => {
+                let response = response?;
+                span.set("http.response.status_code", i64::from(response.status().as_u16()));
+                read(&response)
+            }
             Err(_) => Err(Failure::Unknown("no response in time".to_owned())),
         }
     }
 
-    fn request(&self, call: ApiRequest) -> Result<Request<Full<Bytes>>, Failure> {
+    /// The request, with the trace that it belongs to: `span`, or what runs it.
+    fn request(
+        &self,
+        call: ApiRequest,
+        span: Option<TraceContext>,
+    ) -> Result<Request<Full<Bytes>>, Failure> {
         let mut request = Request::builder()
             .method(call.method)
             .uri(format!("{}{}", self.base, call.path))
@@ -278,6 +303,12 @@ impl Http {
             .header(CONTENT_TYPE, FORM);
         if let Some(key) = call.key {
             request = request.header(IDEMPOTENCY_KEY, key);
+        }
+        if let Some(context) = span.or_else(TraceContext::current) {
+            request = request.header(TRACEPARENT, context.traceparent());
+        }
+        if let Some(state) = TraceState::current() {
+            request = request.header(TRACESTATE, state.as_str());
         }
         let request = request.body(Full::new(Bytes::from(call.form)));
         request.map_err(|error| Failure::NotSent(error.to_string()))
@@ -363,7 +394,7 @@ mod tests {
     #[test]
     fn key_is_never_shown() {
         let http = Http::new("https://h", "sk_secret", Duration::from_secs(1)).unwrap();
-        let request = http.request(ApiRequest::get("/v1".to_owned())).unwrap();
+        let request = http.request(ApiRequest::get("/v1".to_owned()), None).unwrap();
         let shown = format!("{http:?} {request:?}");
         assert!(!shown.contains("sk_secret"), "{shown}");
         assert_eq!(request.headers()[AUTHORIZATION], "Bearer sk_secret");

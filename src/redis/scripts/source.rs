@@ -72,6 +72,8 @@ macro_rules! scripts {
         pub const SCRIPTS: &[Script] = &[$(Script::$variant,)*];
 
         const SOURCES: &[(&str, &str)] = sources!("", $($name),*);
+
+        const SPAN_NAMES: &[&str] = &[$(concat!("EVALSHA ", $name),)*];
     };
 }
 
@@ -115,6 +117,11 @@ impl Script {
     /// The script's file name without its ending; also its label in metrics.
     pub fn name(self) -> &'static str {
         SOURCES[self as usize].0
+    }
+
+    /// The name of the spans of its calls.
+    pub fn span_name(self) -> &'static str {
+        SPAN_NAMES[self as usize]
     }
 }
 

@@ -24,9 +24,17 @@ use crate::redis::{
     GetBookingReply, RedisError, ScriptReply, Timed, new_nonce,
 };
 use crate::sale::{SaleError, unix_now_ms};
+use crate::telemetry::spans::{Span, SpanKind};
+use crate::telemetry::{TraceContext, trace};
 
 /// Calls of one script: the first, and one under the generation that Redis names.
 const CALLS_MAX: u32 = 2;
+
+/// The trace of the request that caused the refund, or else of the one that made the booking.
+fn trace_of(intent: &Intent) -> Option<TraceContext> {
+    let of_refund = TraceContext::from_traceparent(&intent.refund_trace);
+    of_refund.or_else(|| TraceContext::from_traceparent(&intent.trace))
+}
 
 /// A booking's presence in Redis.
 enum RedisBooking {
@@ -64,6 +72,27 @@ impl PaymentService {
         // INVARIANT: the intent before the outcome. A cancellation sets the outcome first and then
         // changes the intent's `rev`, so closing by an older outcome fails.
         let intent = self.archive.intent(id).await?;
+        // A worker, or the operator's tool, does this for the request that caused the refund or made the
+        // booking; a request does it for itself.
+        let request = match TraceContext::current() {
+            Some(_) => None,
+            None => intent.as_ref().and_then(trace_of),
+        };
+        let mut span = Span::none();
+        if let Some(request) = request {
+            span = Span::within(request, "reconcile", SpanKind::Internal);
+            span.set_text("holdfast.booking.id", &id);
+        }
+        let reconcile = self.reconcile_known(id, intent, retry);
+        trace::scope_if(span.context().or(request), reconcile).await
+    }
+
+    async fn reconcile_known(
+        &self,
+        id: BookingId,
+        intent: Option<Intent>,
+        retry: Retry,
+    ) -> Result<ReconcileResult, SaleError> {
         let archived = self.archive.booking(id).await?;
         let reconciled = self.step(id, intent.as_ref(), archived.as_ref(), retry).await;
         let until_ms = match &reconciled {

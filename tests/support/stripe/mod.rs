@@ -63,6 +63,8 @@ pub struct Seen {
     pub line: String,
     pub key: Option<String>,
     pub version: String,
+    pub traceparent: Option<String>,
+    pub tracestate: Option<String>,
     pub form: BTreeMap<String, String>,
 }
 
@@ -156,8 +158,9 @@ async fn serve(
     let version = header("stripe-version").expect("a pinned version");
     let fault = {
         let mut books = books.lock().unwrap();
-        let seen = Seen { line: line.clone(), key: key.clone(), version, form: form.clone() };
-        books.seen.push(seen);
+        let (line, key, form) = (line.clone(), key.clone(), form.clone());
+        let (traceparent, tracestate) = (header("traceparent"), header("tracestate"));
+        books.seen.push(Seen { line, key, version, traceparent, tracestate, form });
         let at = books.faults.iter().position(|(end, _)| path.ends_with(end));
         at.map(|at| books.faults.remove(at).1)
     };
