@@ -10,7 +10,6 @@
 //! So a caller sees its own traces, and a crowd that sets the flag cannot make this process record all
 //! of its requests. The draw beyond the bound is ours: callers choose trace ids, too.
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -49,19 +48,19 @@ impl Sampler {
 #[derive(Debug)]
 struct PerSecond {
     max: u32,
-    /// The second since the start in the upper half, the number in it in the lower.
+    origin: Instant,
+    /// The second since the origin in the upper half, the number in it in the lower.
     state: AtomicU64,
 }
 
 impl PerSecond {
     fn new(max: u32) -> Self {
-        PerSecond { max, state: AtomicU64::new(0) }
+        PerSecond { max, origin: Instant::now(), state: AtomicU64::new(0) }
     }
 
     fn take(&self, now: Instant) -> bool {
-        static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
         // Truncated after a century.
-        let second = now.saturating_duration_since(*ORIGIN).as_secs() as u32;
+        let second = now.saturating_duration_since(self.origin).as_secs() as u32;
         let next = |state: u64| {
             let used = if (state >> 32) as u32 == second { state as u32 } else { 0 };
             (used < self.max).then(|| u64::from(second) << 32 | u64::from(used + 1))
