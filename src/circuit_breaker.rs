@@ -65,15 +65,28 @@ impl BreakerState {
     }
 }
 
+/// After so long without any result a breaker that is not closed knows nothing: it closes, and the next
+/// failure opens it again. Otherwise one without calls of its own would stay half-open until somebody buys.
+const FORGET_AFTER: Duration = Duration::from_secs(60);
+
 /// The breaker of one dependency.
 #[derive(Debug)]
 pub struct CircuitBreaker {
     settings: BreakerSettings,
     /// Closed, and the last call succeeded: nearly always, and then no lock is taken.
     is_calm: AtomicBool,
-    phase: Mutex<Phase>,
+    inner: Mutex<Inner>,
     opened: AtomicU64,
     refused: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Inner {
+    phase: Phase,
+    /// When the last result was reported.
+    heard_at: Instant,
+    /// When it opened, until it closes.
+    away_since: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +124,11 @@ impl CircuitBreaker {
         CircuitBreaker {
             settings,
             is_calm: AtomicBool::new(true),
-            phase: Mutex::new(Phase::Closed { failures: 0 }),
+            inner: Mutex::new(Inner {
+                phase: Phase::Closed { failures: 0 },
+                heard_at: Instant::now(),
+                away_since: None,
+            }),
             opened: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }
@@ -132,13 +149,13 @@ impl CircuitBreaker {
 
     fn allows_slow(&self, now: Instant) -> bool {
         let BreakerSettings { pause, probes, .. } = self.settings;
-        let mut phase = self.phase();
-        match &mut *phase {
+        let mut inner = self.lock(now);
+        match &mut inner.phase {
             Phase::Closed { .. } => true,
             Phase::Open { until } if now < *until => false,
             Phase::Open { .. } => {
                 let probes_left = probes.saturating_sub(1);
-                *phase = Phase::HalfOpen { probes_left, successes: 0, renewed_at: now };
+                inner.phase = Phase::HalfOpen { probes_left, successes: 0, renewed_at: now };
                 true
             }
             Phase::HalfOpen { probes_left, renewed_at, .. } => {
@@ -152,31 +169,49 @@ impl CircuitBreaker {
         }
     }
 
+    /// Whether a call would be refused now, which counts as a refusal. Asking takes no probe: for
+    /// callers that have something to do before the call.
+    pub fn refuses(&self, now: Instant) -> bool {
+        if self.is_calm.load(Ordering::Relaxed) {
+            return false;
+        }
+        let refuses = match self.lock(now).phase {
+            Phase::Closed { .. } => false,
+            Phase::Open { until } => now < until,
+            Phase::HalfOpen { probes_left, renewed_at, .. } => {
+                probes_left == 0 && now.saturating_duration_since(renewed_at) < self.settings.pause
+            }
+        };
+        if refuses {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        refuses
+    }
+
     /// Records that the dependency answered.
     pub fn succeeded(&self, now: Instant) {
         if self.is_calm.load(Ordering::Relaxed) {
             return;
         }
-        let mut phase = self.phase();
-        let successes = match *phase {
-            Phase::Closed { .. } => self.settings.probes,
-            Phase::Open { .. } => 1,
-            Phase::HalfOpen { successes, .. } => successes + 1,
+        let BreakerSettings { dependency, probes, .. } = self.settings;
+        let mut inner = self.lock(now);
+        inner.heard_at = now;
+        let (probes_left, successes, renewed_at) = match inner.phase {
+            Phase::Closed { .. } => (0, probes, now),
+            Phase::Open { .. } => (probes, 1, now),
+            Phase::HalfOpen { probes_left, successes, renewed_at } => {
+                (probes_left, successes + 1, renewed_at)
+            }
         };
-        if successes < self.settings.probes {
-            let (probes_left, renewed_at) = match *phase {
-                Phase::HalfOpen { probes_left, renewed_at, .. } => (probes_left, renewed_at),
-                _ => (self.settings.probes, now),
-            };
-            *phase = Phase::HalfOpen { probes_left, successes, renewed_at };
+        if successes < probes {
+            inner.phase = Phase::HalfOpen { probes_left, successes, renewed_at };
             return;
         }
-        if !matches!(*phase, Phase::Closed { .. }) {
+        if inner.away_since.take().is_some() {
             let refused = self.refused.load(Ordering::Relaxed);
-            let dependency = self.settings.dependency;
             tracing::info!(dependency, refused, "the circuit breaker closes");
         }
-        *phase = Phase::Closed { failures: 0 };
+        inner.phase = Phase::Closed { failures: 0 };
         self.is_calm.store(true, Ordering::Relaxed);
     }
 
@@ -192,19 +227,21 @@ impl CircuitBreaker {
 
     fn failed_as(&self, weight: u32, now: Instant) {
         let BreakerSettings { dependency, failures_max, pause, .. } = self.settings;
-        let mut phase = self.phase();
+        let mut inner = self.lock(now);
+        inner.heard_at = now;
         self.is_calm.store(false, Ordering::Relaxed);
         let until = now + pause;
-        match &mut *phase {
+        match &mut inner.phase {
             Phase::Closed { failures } => {
                 *failures = failures.saturating_add(weight);
                 if *failures >= failures_max {
-                    *phase = Phase::Open { until };
+                    inner.phase = Phase::Open { until };
+                    inner.away_since = Some(now);
                     self.opened.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(dependency, "the circuit breaker opens: no answers");
                 }
             }
-            Phase::HalfOpen { .. } => *phase = Phase::Open { until },
+            Phase::HalfOpen { .. } => inner.phase = Phase::Open { until },
             // A call that began before: the pause is not prolonged, or upkeep that fails all the time
             // would keep it open.
             Phase::Open { .. } => {}
@@ -216,11 +253,19 @@ impl CircuitBreaker {
         if self.is_calm.load(Ordering::Relaxed) {
             return BreakerState::Closed;
         }
-        match *self.phase() {
+        match self.lock(now).phase {
             Phase::Closed { .. } => BreakerState::Closed,
             Phase::Open { until } if now < until => BreakerState::Open,
             Phase::Open { .. } | Phase::HalfOpen { .. } => BreakerState::HalfOpen,
         }
+    }
+
+    /// For how long the dependency has given no answers; `None` while the breaker is closed.
+    pub fn away_for(&self, now: Instant) -> Option<Duration> {
+        if self.is_calm.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.lock(now).away_since.map(|since| now.saturating_duration_since(since))
     }
 
     /// The state and the counts.
@@ -232,9 +277,14 @@ impl CircuitBreaker {
         }
     }
 
-    fn phase(&self) -> MutexGuard<'_, Phase> {
+    fn lock(&self, now: Instant) -> MutexGuard<'_, Inner> {
         // Nothing under this lock panics half-way through a change.
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_forgotten = now.saturating_duration_since(inner.heard_at) > FORGET_AFTER;
+        if is_forgotten && inner.away_since.take().is_some() {
+            inner.phase = Phase::Closed { failures: self.settings.failures_max.saturating_sub(1) };
+        }
+        inner
     }
 }
 
@@ -318,6 +368,29 @@ mod tests {
         breaker.succeeded(now + PAUSE);
         breaker.succeeded(now + PAUSE);
         assert_eq!(breaker.state(now + PAUSE), BreakerState::Closed);
+    }
+
+    #[test]
+    fn asking_whether_it_refuses_takes_no_probe() {
+        let (breaker, now) = (breaker(), Instant::now());
+        assert!(!breaker.refuses(now));
+        breaker.trip(now);
+        assert!(breaker.refuses(now));
+        let later = now + PAUSE;
+        assert!((0..10).all(|_| !breaker.refuses(later)));
+        assert_eq!((0..10).filter(|_| breaker.allows(later)).count(), 2);
+        assert!(breaker.refuses(later) && !breaker.refuses(later + PAUSE));
+    }
+
+    #[test]
+    fn breaker_without_calls_closes_and_one_failure_opens_it_again() {
+        let (breaker, now) = (breaker(), Instant::now());
+        breaker.trip(now);
+        assert_eq!(breaker.away_for(now + PAUSE), Some(PAUSE));
+        let later = now + FORGET_AFTER + PAUSE;
+        assert_eq!((breaker.state(later), breaker.away_for(later)), (BreakerState::Closed, None));
+        breaker.failed(later);
+        assert_eq!(breaker.state(later), BreakerState::Open);
     }
 
     #[test]

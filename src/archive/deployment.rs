@@ -1,7 +1,7 @@
 //! Prepares the database at start: checks the server, claims the database for this deployment, creates
 //! indexes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mongodb::bson::{Document, doc};
 
@@ -30,7 +30,11 @@ impl Archive {
     /// Checks that the primary responds within [`PING_TIMEOUT`]; otherwise the circuit breaker opens.
     pub async fn ping(&self) -> Result<(), ArchiveError> {
         let bound = PING_TIMEOUT.min(self.gateway.op_timeout());
-        self.gateway.patiently().within(bound).command(doc! { "ping": 1 }).await.map(drop)
+        let pinged = self.gateway.patiently().within(bound).command(doc! { "ping": 1 }).await;
+        if let Err(ArchiveError::Unavailable(_)) = pinged {
+            self.gateway.circuit_breaker().trip(Instant::now());
+        }
+        pinged.map(drop)
     }
 
     /// Reads version and topology, for the check at start.

@@ -232,7 +232,7 @@ impl Archive {
             let operation = edit(filter, doc! { "$set": fields });
             let changed = self.gateway.write_by(deadline, Verb::Update, EVENTS, operation);
             if changed.await?.touched == 1 {
-                return self.event(id).await;
+                return self.patiently().event(id).await;
             }
         }
         Err(ArchiveError::Unavailable(format!(

@@ -26,8 +26,8 @@ const COMMAND_OPS_MAX: usize = 1_000;
 const IN_FLIGHT_MAX: usize = 256;
 /// The timeout of prompt callers until the server is known to respond again.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
-/// Opens after so many operations in a row whose connection broke, or after one that found no server in
-/// time.
+/// Opens after so many operations in a row without an answer, after one that found no server in time, and
+/// after a health check without an answer.
 const BREAKER: BreakerSettings = BreakerSettings {
     dependency: "mongodb",
     failures_max: 3,
@@ -103,6 +103,11 @@ impl Gateway {
         Gateway { is_prompt: false, ..self.clone() }
     }
 
+    /// The circuit breaker.
+    pub(super) fn circuit_breaker(&self) -> &CircuitBreaker {
+        &self.breaker
+    }
+
     /// The circuit breaker's state and counts.
     pub(super) fn breaker(&self) -> BreakerReport {
         self.breaker.report(Instant::now())
@@ -148,16 +153,17 @@ impl Gateway {
             // Held until the operation ends, so that abandoned operations count, too.
             let _permit = permit;
             let ended = timeout(give_up, operation).await;
-            match &ended {
-                Err(_) => breaker.trip(Instant::now()),
-                Ok(result) => report(&breaker, result),
+            // Its caller has reported one that was abandoned.
+            if let Ok(result) = &ended {
+                report(&breaker, result);
             }
             ended
         });
         match timeout(op_timeout, task).await {
             Ok(Ok(Ok(result))) => result.map_err(ArchiveError::from),
             Ok(Ok(Err(_))) | Err(_) => {
-                self.breaker.trip(Instant::now());
+                // One operation may be long by nature; that nothing is answered, the health check notices.
+                self.breaker.failed(Instant::now());
                 let millis = op_timeout.as_millis();
                 Err(ArchiveError::Unavailable(format!("no answer within {millis} ms")))
             }

@@ -61,7 +61,7 @@ mod webhooks;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mongodb::Client;
 use mongodb::options::{
@@ -132,6 +132,16 @@ impl Archive {
     /// are refused at once, except for a few, until those succeed again.
     pub fn promptly(&self) -> Self {
         Archive { gateway: self.gateway.promptly(), ..self.clone() }
+    }
+
+    /// The same archive for what has to be tried whether or not MongoDB responds: what follows a decision.
+    pub fn patiently(&self) -> Self {
+        Archive { gateway: self.gateway.patiently(), ..self.clone() }
+    }
+
+    /// Whether an operation of [`Archive::promptly`] would be refused now.
+    pub fn refuses(&self) -> bool {
+        self.gateway.circuit_breaker().refuses(Instant::now())
     }
 
     /// The state and the counts of the circuit breaker that [`Archive::promptly`] obeys.

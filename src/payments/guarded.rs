@@ -61,6 +61,10 @@ impl Provider for GuardedProvider {
         self.breaker.report(Instant::now())
     }
 
+    fn refuses(&self) -> bool {
+        self.breaker.refuses(Instant::now())
+    }
+
     fn create<'a>(&'a self, order: &'a PaymentOrder) -> ProviderFuture<'a, String> {
         if !self.breaker.allows(Instant::now()) {
             let reason = "it has not answered for a moment".to_owned();

@@ -162,6 +162,11 @@ pub trait Provider: Send + Sync {
         BreakerReport::default()
     }
 
+    /// Whether [`Provider::create`] would be refused now, because calls had no answers.
+    fn refuses(&self) -> bool {
+        false
+    }
+
     /// Creates the booking's payment object, not yet charged, and returns its id. Never
     /// [`PaymentError::Declined`].
     fn create<'a>(&'a self, order: &'a PaymentOrder) -> ProviderFuture<'a, String>;

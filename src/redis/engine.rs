@@ -18,7 +18,7 @@ use super::replication::Replication;
 use super::routing::{Node, Router, Urgency};
 use super::scripts::call::ScriptCall;
 use super::scripts::{Script, ScriptReply, Scripts, Timed};
-use crate::circuit_breaker::{BreakerReport, BreakerState, CircuitBreaker};
+use crate::circuit_breaker::{BreakerReport, CircuitBreaker};
 use crate::domain::Partition;
 use crate::lifecycle::Supervisor;
 use crate::telemetry::spans::{Span, SpanKind};
@@ -60,6 +60,9 @@ fn urgency(script: Script) -> Urgency {
         Script::Limit => Urgency::First,
         Script::Hold
         | Script::Extend
+        | Script::Cancel
+        | Script::Block
+        | Script::RoomLeave
         | Script::ConfirmBegin
         | Script::GetBooking
         | Script::RoomJoin
@@ -120,10 +123,15 @@ impl Engine {
         reports.fold(BreakerReport::default(), BreakerReport::and)
     }
 
-    /// Whether requests to a partition are refused because its node gave no answers.
-    fn has_no_answers(&self, partition: Partition) -> bool {
-        let state = |node: Arc<Node>| node.breaker().state(Instant::now());
-        self.inner.router.node(partition).is_ok_and(|node| state(node) == BreakerState::Open)
+    /// For how long a partition's node has given no answers; `None` while its breaker is closed.
+    pub fn away_for(&self, partition: Partition) -> Option<Duration> {
+        self.inner.router.node(partition).ok()?.breaker().away_for(Instant::now())
+    }
+
+    /// Whether requests to a partition are refused now because its node gave no answers.
+    pub fn refuses(&self, partition: Partition) -> bool {
+        let refuses = |node: Arc<Node>| node.breaker().refuses(Instant::now());
+        self.inner.router.node(partition).is_ok_and(refuses)
     }
 
     /// The greatest number of calls under way, on any node, at which requests are refused now.
@@ -195,7 +203,7 @@ impl Engine {
         }
         let now_ms = match self.clock(partition).now_at_least_ms() {
             Some(now_ms) => now_ms,
-            None if self.has_no_answers(partition) => return Err(RedisError::no_answers()),
+            None if self.refuses(partition) => return Err(RedisError::no_answers()),
             None => self.redis_time_ms(partition).await?,
         };
         let timeout_ms = self.inner.settings.timeout_ms;

@@ -67,7 +67,7 @@ impl Audit {
 impl RecordedAct {
     /// Records the act's result: `ok`, or the error. The act is done even if this fails.
     pub async fn end(self, result: &str) {
-        if let Err(error) = self.archive.record_result(self.id, result).await {
+        if let Err(error) = self.archive.patiently().record_result(self.id, result).await {
             tracing::warn!(%error, result, "the result of an admin act is not recorded");
         }
     }

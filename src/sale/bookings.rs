@@ -96,6 +96,9 @@ impl Sale {
     /// does not answer.
     pub(super) async fn archived_until_ms(&self) -> i64 {
         let engine = &self.inner.engine;
+        if engine.keys().all_partitions().any(|partition| engine.refuses(partition)) {
+            return 0;
+        }
         let mut until_ms = unix_now_ms();
         let group = &self.inner.settings.worker_group;
         // Concurrently: a slow node delays this once, not once per partition.

@@ -105,6 +105,8 @@ impl Sale {
             Some(Outcome::Refund) => return Err(SaleError::SaleVoided(id)),
             _ => return Err(SaleError::BookingConfirming(id)),
         }
+        // It is decided: a breaker that opens now must not make it look refused.
+        let archive = archive.patiently();
         // INVARIANT: before `cancel_settled`, which removes the mark that makes the worker finish the
         // cancellation if this process dies here.
         archive.intent_due(id, unix_now_ms()).await?;

@@ -17,7 +17,6 @@ use super::compensation::Compensation;
 use super::paying::ChargeResult;
 use super::request_key::RequestKey;
 use super::{BookingView, ConfirmRequest, Confirmed, Sale, SaleError};
-use crate::circuit_breaker::{BreakerReport, BreakerState};
 use crate::domain::{Booking, BookingId, Event, IntentState, Status};
 use crate::faults::FaultStep;
 use crate::live::{Settled, Waiter};
@@ -80,12 +79,10 @@ impl Sale {
     /// While MongoDB or the payment provider does not answer, refuses bookings that have to be paid
     /// before they get a lease: each lease is one of the booking's attempts.
     async fn refuse_if_unpayable(&self, request: &ConfirmRequest) -> Result<(), SaleError> {
-        let breakers = self.breakers();
-        let is_open = |one: &&(&str, BreakerReport)| one.1.state == BreakerState::Open;
-        let mut needed = breakers.iter().filter(|one| one.0 != "redis");
-        let Some((dependency, _)) = needed.find(is_open) else { return Ok(()) };
+        let Some(dependency) = self.inner.payments.refusing_dependency() else { return Ok(()) };
         let booking = self.booking(&request.user, request.booking).await?.booking;
-        if booking.status != Status::Hold || booking.amount == 0 {
+        let needs_lease = matches!(booking.status, Status::Hold | Status::Confirming);
+        if !needs_lease || booking.amount == 0 {
             return Ok(());
         }
         let reason = "it has not answered for a moment, and nothing was charged".to_owned();

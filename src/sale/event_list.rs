@@ -143,7 +143,10 @@ impl FreeSeats {
                 return;
             }
             let begun = Instant::now();
-            let counted = engine.free_seats(partition, &ids).await;
+            let counted = match engine.refuses(partition) {
+                true => Err(RedisError::NotRun("it has not answered for a moment".to_owned())),
+                false => engine.free_seats(partition, &ids).await,
+            };
             self.store(&ids, begun, counted);
         });
         join_all(queries).await;

@@ -84,7 +84,7 @@ impl Sale {
                 (Some(counted.collect()), map.now_ms)
             }
             // Unloaded, being loaded, or Redis does not answer.
-            Ok(LatestSeats::Unchanged | LatestSeats::Stale(_)) | Err(_) => (None, unix_now_ms()),
+            Ok(LatestSeats::Unchanged | LatestSeats::Stale(..)) | Err(_) => (None, unix_now_ms()),
         };
         let open_holds = self.live().fresh(id).map(|view| view.open_holds());
         Ok(EventOverview {

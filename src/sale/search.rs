@@ -186,7 +186,7 @@ impl Sale {
                 Ok(LatestSeats::Seats(map, _)) => map.inventory.state(seat),
                 Ok(LatestSeats::Unchanged)
                 | Err(SaleError::EventNotLoaded(_) | SaleError::EventUnloaded(_)) => None,
-                Ok(LatestSeats::Stale(_)) => {
+                Ok(LatestSeats::Stale(..)) => {
                     return Err(SaleError::Unavailable {
                         dependency: "redis",
                         reason: "it does not answer, so the seat's state is not known".to_owned(),

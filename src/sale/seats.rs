@@ -12,7 +12,6 @@ use super::coalescing_cache::CoalescingCache;
 use super::event_list::FreeSeats;
 use super::events::OVERDUE_BATCH;
 use super::{EventView, Sale, SaleError, SeatMap, unix_now_ms};
-use crate::circuit_breaker::BreakerState;
 use crate::domain::{Event, EventId, EventStatus, LoadState, SeatId, SeatState, alternatives};
 use crate::live::View;
 use crate::redis::{Detail, ExpireReply};
@@ -24,6 +23,8 @@ const FRESH_WAIT: Duration = Duration::from_millis(200);
 const SHOWN_WAIT: Duration = Duration::from_millis(100);
 /// The shortest time between two releases of an event's overdue holds by one process.
 const RELEASE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the last known seats are shown while Redis does not answer.
+const STALE_MAX: Duration = Duration::from_secs(300);
 /// Events whose last release is remembered.
 const RELEASED_MAX: usize = 10_000;
 
@@ -49,9 +50,9 @@ pub enum LatestSeats {
     Unchanged,
     /// A newer version, and whether it comes from the live view (else from Redis).
     Seats(SeatMap, bool),
-    /// Redis does not answer: the last version that this process' view has seen, if it is newer than the
-    /// caller's. It may be out of date.
-    Stale(Option<SeatMap>),
+    /// Redis has not answered for so long: the last version that this process' view has seen, if it is newer
+    /// than the caller's. It may be out of date.
+    Stale(Option<SeatMap>, Duration),
 }
 
 impl SeatReads {
@@ -99,6 +100,14 @@ impl Sale {
         event: Arc<Event>,
         known: Option<(u64, u64)>,
     ) -> Result<LatestSeats, SaleError> {
+        let away_for = self.away_for(event.id);
+        if let Some(away_for) = away_for
+            && self.live().fresh(event.id).is_none()
+            && let Some(seats) = self.stale_seats(&event, known, away_for)
+        {
+            // Nobody waits for a view that cannot become fresh.
+            return Ok(seats);
+        }
         if let Some(view) = self.view_of(&event).await? {
             Box::pin(self.release_overdue(&view)).await;
             if known == Some((view.generation(), view.version())) {
@@ -108,7 +117,11 @@ impl Sale {
         }
         let map = match Box::pin(self.seat_map(event.id)).await {
             Ok(map) => map,
-            Err(error) => return self.stale_seats(event, known).ok_or(error),
+            Err(error @ SaleError::Unavailable { dependency: "redis", .. }) => {
+                let away_for = away_for.unwrap_or_default();
+                return self.stale_seats(&event, known, away_for).ok_or(error);
+            }
+            Err(error) => return Err(error),
         };
         Ok(match known == Some((map.generation, map.version)) {
             true => LatestSeats::Unchanged,
@@ -116,13 +129,27 @@ impl Sale {
         })
     }
 
-    /// The last known seats while Redis does not answer; `None` if it does, or if there are none.
-    fn stale_seats(&self, event: Arc<Event>, known: Option<(u64, u64)>) -> Option<LatestSeats> {
-        let is_away = self.breakers()[0].1.state != BreakerState::Closed;
+    /// The last known seats while Redis does not answer; `None` if there are none, or for too long.
+    fn stale_seats(
+        &self,
+        event: &Arc<Event>,
+        known: Option<(u64, u64)>,
+        away_for: Duration,
+    ) -> Option<LatestSeats> {
+        if is_out(event) || away_for > STALE_MAX {
+            return None;
+        }
         let view = self.live().slot(event.id).view();
         let newer = view.filter(|view| known < Some((view.generation(), view.version())));
         let is_known = known.is_some() || newer.is_some();
-        (is_away && is_known).then(|| LatestSeats::Stale(newer.map(|view| shown(event, &view))))
+        let newer = newer.map(|view| shown(event.clone(), &view));
+        is_known.then_some(LatestSeats::Stale(newer, away_for))
+    }
+
+    /// For how long the Redis of an event has not answered.
+    fn away_for(&self, event: EventId) -> Option<Duration> {
+        let engine = &self.inner.engine;
+        engine.away_for(engine.keys().partition_of(event))
     }
 
     /// Returns one event with its counts; without them while Redis does not answer.
@@ -148,8 +175,6 @@ impl Sale {
 
     /// An event's view if it is fresh, or becomes fresh soon, and the event is still loaded.
     async fn view_of(&self, event: &Event) -> Result<Option<Arc<View>>, SaleError> {
-        let is_out =
-            |event: &Event| matches!(event.load_state, LoadState::Unloaded | LoadState::Loading);
         // An unloaded event will not have a view soon.
         let wait = if is_out(event) { Duration::ZERO } else { FRESH_WAIT };
         let Some(view) = self.live().fresh_within(event.id, wait).await else { return Ok(None) };
@@ -170,6 +195,9 @@ impl Sale {
             return Ok(EventView { available_seats: Some(view.available()), now_ms, event });
         }
         let (engine, id) = (self.inner.engine.clone(), event.id);
+        if self.away_for(id).is_some() {
+            return Ok(EventView { event, available_seats: None, now_ms: unix_now_ms() });
+        }
         let query = move |_| async move {
             let snapshot = engine.snapshot(id, Detail::Counts).await?.filter(|s| s.open);
             let available = snapshot.as_ref().and_then(|s| u32::try_from(s.available).ok());
@@ -207,6 +235,11 @@ impl Sale {
             }
         }
     }
+}
+
+/// Whether an event is not in Redis, or not yet.
+fn is_out(event: &Event) -> bool {
+    matches!(event.load_state, LoadState::Unloaded | LoadState::Loading)
 }
 
 /// A view's seats as a map.

@@ -19,7 +19,7 @@ async fn newest(world: &World, event: EventId) -> (SeatMap, bool) {
     let known = world.sale.known_event(event).await.unwrap();
     match world.sale.latest_seats(known, None).await.unwrap() {
         LatestSeats::Seats(map, is_from_view) => (map, is_from_view),
-        LatestSeats::Unchanged | LatestSeats::Stale(_) => panic!("no version was given"),
+        LatestSeats::Unchanged | LatestSeats::Stale(..) => panic!("no version was given"),
     }
 }
 

@@ -38,8 +38,6 @@ const SHARED_SEATS_MAX: u32 = 200_000;
 const IDLE: Duration = Duration::from_secs(30);
 /// The same while memory is short.
 const IDLE_WHEN_FULL: Duration = Duration::from_secs(1);
-/// How long the last known seats are shown while Redis does not answer.
-const STALE_MAX: Duration = Duration::from_secs(300);
 /// Interval of the eviction of idle versions.
 const EVICTION_INTERVAL: Duration = Duration::from_secs(5);
 /// Bodies encoded at the same time; each occupies a processor.
@@ -177,12 +175,16 @@ impl SeatMapCache {
                 version.reset_requests();
                 return Ok(version.clone());
             }
-            (LatestSeats::Stale(None), Some(version)) => return still_known(version),
-            (LatestSeats::Stale(Some(map)), _) => {
-                let version = self.version_of(map).await?;
-                return still_known(&version);
+            (LatestSeats::Stale(None, away_for), Some(version)) => {
+                version.note_stale(away_for);
+                return Ok(version.clone());
             }
-            (LatestSeats::Unchanged | LatestSeats::Stale(None), None) => {
+            (LatestSeats::Stale(Some(map), away_for), _) => {
+                let version = self.version_of(map).await?;
+                version.note_stale(away_for);
+                return Ok(version);
+            }
+            (LatestSeats::Unchanged | LatestSeats::Stale(None, _), None) => {
                 let reason = "seats are unchanged since no version".to_owned();
                 return Err(SaleError::Internal(reason));
             }
@@ -350,18 +352,6 @@ impl SeatMapCache {
             work.map(|done| done.ok().flatten()).boxed().shared()
         })
     }
-}
-
-/// The last known version, while it is young enough to be of use.
-fn still_known(version: &Arc<SeatMapVersion>) -> Result<Arc<SeatMapVersion>, SaleError> {
-    if version.note_stale() <= STALE_MAX {
-        return Ok(version.clone());
-    }
-    Err(SaleError::Unavailable {
-        dependency: "redis",
-        reason: format!("the seats have not been known for {} s", STALE_MAX.as_secs()),
-        unknown: false,
-    })
 }
 
 fn is_too_large(representation: &Representation) -> bool {

@@ -175,8 +175,8 @@ fn response_head(
     let (generation, number) = version.number();
     response.append_header((GENERATION, generation));
     response.append_header((VERSION, number));
-    if let Some(stale_for) = version.stale_for() {
-        response.append_header((STALE, stale_for.as_secs().max(1)));
+    if let Some(seconds) = version.stale_seconds() {
+        response.append_header((STALE, seconds));
     }
     response.append_header((header::ETAG, etag));
     response

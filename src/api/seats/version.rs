@@ -2,9 +2,9 @@
 //! shared by all requests.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::web::Bytes;
 use futures_util::future::{BoxFuture, Shared};
@@ -26,9 +26,8 @@ pub struct SeatMapVersion {
     /// The seats.
     pub seats: Arc<CountedSeats>,
     bodies: Mutex<HashMap<Representation, CachedBody>>,
-    /// Since when it cannot be verified to be the newest, ms after `origin`; 0: it was, at the last look.
-    stale_since_ms: AtomicU64,
-    origin: Instant,
+    /// Since when Redis has not said whether it is the newest, Unix ms; 0: it has, at the last look.
+    stale_since_ms: AtomicI64,
 }
 
 struct CachedBody {
@@ -43,17 +42,14 @@ impl SeatMapVersion {
         SeatMapVersion {
             seats: Arc::new(seats),
             bodies: Mutex::default(),
-            stale_since_ms: AtomicU64::new(0),
-            origin: Instant::now(),
+            stale_since_ms: AtomicI64::new(0),
         }
     }
 
-    /// Records that it could not be verified to be the newest; returns for how long that lasts.
-    pub fn note_stale(&self) -> Duration {
-        let now_ms = self.now_ms();
-        let since = &self.stale_since_ms;
-        let before = since.compare_exchange(0, now_ms, Ordering::Relaxed, Ordering::Relaxed);
-        Duration::from_millis(now_ms - before.err().unwrap_or(now_ms))
+    /// Records that Redis has not said for so long whether it is the newest.
+    pub fn note_stale(&self, away_for: Duration) {
+        let away_ms = i64::try_from(away_for.as_millis()).unwrap_or(i64::MAX);
+        self.stale_since_ms.store(unix_now_ms().saturating_sub(away_ms), Ordering::Relaxed);
     }
 
     /// Records that it is the newest.
@@ -61,15 +57,10 @@ impl SeatMapVersion {
         self.stale_since_ms.store(0, Ordering::Relaxed);
     }
 
-    /// For how long it could not be verified to be the newest; `None` if it is.
-    pub fn stale_for(&self) -> Option<Duration> {
+    /// For how many seconds Redis has not said whether it is the newest, at least 1; `None` if it has.
+    pub fn stale_seconds(&self) -> Option<i64> {
         let since_ms = self.stale_since_ms.load(Ordering::Relaxed);
-        (since_ms > 0).then(|| Duration::from_millis(self.now_ms().saturating_sub(since_ms)))
-    }
-
-    fn now_ms(&self) -> u64 {
-        // Never 0.
-        self.origin.elapsed().as_millis() as u64 + 1
+        (since_ms != 0).then(|| ((unix_now_ms() - since_ms) / 1_000).max(1))
     }
 
     /// Its generation and version.
@@ -135,6 +126,10 @@ impl SeatMapVersion {
         // Nothing under this lock panics half-way through a change.
         self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn unix_now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }
 
 #[cfg(test)]

@@ -52,6 +52,7 @@ pub struct InFlightLimit {
 #[derive(Debug)]
 pub struct Permit<'a> {
     load: &'a InFlightLimit,
+    urgency: Urgency,
     began: Instant,
 }
 
@@ -81,7 +82,7 @@ impl InFlightLimit {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        Some(Permit { load: self, began: Instant::now() })
+        Some(Permit { load: self, urgency, began: Instant::now() })
     }
 
     /// Calls under way at which requests are refused.
@@ -119,9 +120,12 @@ impl InFlightLimit {
 }
 
 impl Permit<'_> {
-    /// The call was answered, or given up after the time-out.
+    /// The call was answered, or given up after the time-out. Upkeep teaches nothing: some of it is long by
+    /// nature.
     pub fn note_answered(&self) {
-        self.load.learn(self.began.elapsed());
+        if self.urgency != Urgency::Upkeep {
+            self.load.learn(self.began.elapsed());
+        }
     }
 }
 

@@ -104,6 +104,15 @@ impl PaymentService {
         ]
     }
 
+    /// The dependency without answers for which a new payment would be refused now.
+    pub(super) fn refusing_dependency(&self) -> Option<&'static str> {
+        match (self.archive.refuses(), self.provider.refuses()) {
+            (true, _) => Some("mongodb"),
+            (false, true) => Some("payments"),
+            (false, false) => None,
+        }
+    }
+
     fn counted(&self, what: &'static str) {
         self.observer.payment(what);
     }

@@ -168,7 +168,8 @@ impl RoomStore {
     }
 
     async fn configure(&self, room: &StoredRoom, floors: Floors) -> Result<(), SaleError> {
-        let floors = floors.max(self.archive.room_floors(room.event).await?);
+        // The room is stored: a breaker that opens now must not make the change look refused.
+        let floors = floors.max(self.archive.patiently().room_floors(room.event).await?);
         let fixed = room.draw.as_ref().and_then(|draw| draw.fixed.as_ref());
         let configuration = RoomConfiguration {
             // Fixing the draw is no revision of the settings, but Redis has to apply it.
