@@ -37,7 +37,7 @@ TESTS = RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace
 LONG_TEST = $(CARGO) test --workspace --test main -- --nocapture
 
 .DEFAULT_GOAL := help
-.PHONY: advisories alerts deploy-check restore-drill rolling sbom help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-spans bench-worker dashboards instructions torture-pay torture-queue fmt lint deny mutants openapi openapi-lint contract pages clients guide ci clean
+.PHONY: advisories alerts deploy-check restore-drill rolling sbom help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-spans bench-worker dashboards instructions torture-pay torture-queue fmt lint deny mutants openapi openapi-lint contract pages clients guide man ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -237,6 +237,9 @@ mutants: services ## Check that the tests detect mutants of scripts and code (te
 
 # Node and Python programs against a server of their own. The machine may be busy, and these are not about time-outs.
 WITH_SERVER = HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_REDIS_TIMEOUT_MS=900 $(PYTHON) deploy/run.py --profile $(PROFILE)
+
+man: ## Write the manual pages of all programs into target/man
+	@cargo run --quiet --bin holdfastctl -- man target/man
 
 openapi: ## Write clients/openapi.json, and the types made from it, as the server has them now
 	@rm -rf .holdfast/openapi

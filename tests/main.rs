@@ -19,6 +19,7 @@ mod paying;
 mod payments;
 mod push;
 mod races;
+mod reload;
 mod restore;
 mod secrets;
 mod support;

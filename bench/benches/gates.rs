@@ -48,7 +48,7 @@ fn gates(config: &Config) -> Gates {
     let metrics = Metrics::new("bench");
     let engine = runtime.block_on(start::engine(config, Arc::new(start::Unobserved)));
     let quotas = Quotas::new(engine.expect("a Redis"), &metrics);
-    let gates = Gates::new(Arc::new(config.clone()), quotas, &metrics).expect("rules");
+    let gates = Gates::new(config.into(), quotas, &metrics).expect("rules");
     // The engine's tasks live as long as this process.
     std::mem::forget(runtime);
     gates

@@ -46,7 +46,7 @@ static FILES: LazyLock<Mutex<HashMap<String, DocFile>>> = LazyLock::new(Mutex::d
 /// If it is switched off, or the address is above its rate limit.
 pub fn enter(context: &RequestContext) -> Result<(), Problem> {
     context.gates().pass_address(&context.head)?;
-    if context.state.config.docs_enabled {
+    if context.state.config.load().docs_enabled {
         return Ok(());
     }
     let detail = "The documentation is switched off here (docs_enabled = false)";

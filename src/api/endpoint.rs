@@ -216,7 +216,7 @@ fn check(around: &Around, context: &RequestContext) -> Result<(), Problem> {
     let request = &context.http;
     connections::check(request)?;
     head::check(request)?;
-    other_sites::check(&context.state.config, request, around.headers.is_private())?;
+    other_sites::check(&context.state.config.load(), request, around.headers.is_private())?;
     match &around.query_parameters {
         Some(known) if !request.query_string().is_empty() => params::check_names(request, known),
         _ => Ok(()),

@@ -81,14 +81,10 @@ impl FastRoutes {
         FastRoutes { routes: fast.collect(), state: state.clone() }
     }
 
-    /// No fast routes.
-    pub fn none(state: &Data<State>) -> Self {
-        FastRoutes { routes: Rc::default(), state: state.clone() }
-    }
-
-    /// Serves a request of a fast route, and passes every other one to the router.
+    /// Serves a request of a fast route, if `is_here`, and passes every other one to the router.
     pub fn serve<T, B>(
         &self,
+        is_here: bool,
         mut request: ServiceRequest,
         router: &T,
     ) -> impl Future<Output = Result<ServiceResponse, Error>> + use<T, B>
@@ -96,7 +92,7 @@ impl FastRoutes {
         T: InnerService<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
         B: MessageBody + 'static,
     {
-        let Some(service) = self.find(&mut request) else {
+        let Some(service) = is_here.then(|| self.find(&mut request)).flatten() else {
             return Either::Left(router.call(request).map_ok(ServiceResponse::map_into_boxed_body));
         };
         let (request, mut payload) = request.into_parts();

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Config;
 use crate::domain::Policy;
-use crate::gates::{Gates, Quotas};
+use crate::domain::policy::BasePolicy;
+use crate::gates::{Gates, NewIdentity, Quotas};
 use crate::lifecycle::Shutdown;
-use crate::sale::policy::{PolicyFollower, PolicyWatch};
-use crate::start::{Services, StartError, refusal};
+use crate::sale::policy::{PolicyFollower, PolicyInForce, PolicyWatch};
+use crate::start::{Prepared, Reloadable, Services, StartError, refusal};
 use crate::telemetry::Metrics;
 
 /// Starts gates under the current policy, with their background tasks, which end when shutdown is
@@ -24,12 +25,16 @@ pub async fn start_gates(
     shutdown: &Shutdown,
 ) -> Result<Arc<Gates>, StartError> {
     let quotas = Quotas::new(services.engine.clone(), metrics);
-    let gates = Gates::new(config.clone(), quotas.clone(), metrics);
+    let settings = services.reloads.settings().clone();
+    let gates = Gates::new(settings, quotas.clone(), metrics);
     let gates = Arc::new(gates.map_err(|error| StartError(error.to_string()))?);
     let follower = Arc::new(PolicyAdopter { gates: gates.clone(), metrics: metrics.clone() });
     let (engine, archive) = (services.engine.clone(), services.archive.clone());
-    let watch = PolicyWatch::begin(engine, archive, config.base_policy(), follower).await;
+    let in_force = Arc::new(PolicyInForce::new(config.base_policy(), follower));
+    let watch = PolicyWatch::begin(engine, archive, in_force.clone()).await;
     let watch = watch.map_err(|error| refusal(error, config))?;
+    let (reloads, reloadable) = (&services.reloads, gates.clone());
+    reloads.register_first(Arc::new(GatesReload { gates: reloadable, in_force }));
     supervise(services, &gates, watch, quotas, metrics, shutdown);
     Ok(gates)
 }
@@ -54,6 +59,50 @@ fn supervise(
         let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
         first.unwrap_or_else(|| anew.anew()).run(stop.clone())
     });
+}
+
+/// Takes over the settings of policy and identity.
+struct GatesReload {
+    gates: Arc<Gates>,
+    in_force: Arc<PolicyInForce>,
+}
+
+impl Reloadable for GatesReload {
+    fn prepare(&self, new: &Config) -> Result<Prepared, String> {
+        let base = new.base_policy();
+        let unusable = |error| {
+            format!("limit_rules: with the changes that operators made (holdfastctl limits): {error}")
+        };
+        let changed = self.gates.config().load().base_policy() != base;
+        if changed {
+            self.in_force.check_base(&base).map_err(unusable)?;
+        }
+        let identity = self.gates.prepare_identity(new).map_err(|error| error.to_string())?;
+        let text = "jwt_*: tokens are verified by other keys or claims".to_owned();
+        let changes = identity.is_some().then_some(text).into_iter().collect();
+        let next = GatesChange { base: Some(base).filter(|_| changed), identity };
+        let (gates, in_force) = (self.gates.clone(), self.in_force.clone());
+        Ok(Prepared { changes, apply: Box::new(move || next.apply(&gates, &in_force)) })
+    }
+}
+
+/// What changes of the gates.
+struct GatesChange {
+    base: Option<BasePolicy>,
+    identity: Option<NewIdentity>,
+}
+
+impl GatesChange {
+    fn apply(self, gates: &Gates, in_force: &PolicyInForce) -> Result<(), String> {
+        // First: an operator may just have changed what it must fit.
+        if let Some(base) = self.base {
+            in_force.adopt_base(base).map_err(|error| error.to_string())?;
+        }
+        if let Some(identity) = self.identity {
+            gates.adopt_identity(identity);
+        }
+        Ok(())
+    }
 }
 
 /// Passes each new policy to the gates; its revision is a metric.

@@ -39,7 +39,7 @@ pub async fn openapi(context: RequestContext, _: Payload) -> HandlerResult {
 )]
 pub async fn metrics(context: RequestContext, _: Payload) -> HandlerResult {
     let state = &context.state;
-    if !state.config.metrics_public {
+    if !state.config.load().metrics_public {
         return Err(route_unknown(&context));
     }
     Ok(HttpResponse::Ok().content_type(METRICS_TEXT).body(state.metrics()))

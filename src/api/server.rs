@@ -13,7 +13,6 @@ use actix_service::{ServiceFactory, ServiceFactoryExt, fn_factory, fn_service, m
 use actix_web::App;
 use actix_web::body::MessageBody;
 use actix_web::dev::{AppConfig, Server, ServiceResponse};
-use actix_web::middleware::Condition;
 use actix_web::web::{Bytes, Data};
 use tokio::sync::Semaphore;
 use utoipa::OpenApi;
@@ -34,6 +33,7 @@ use crate::gates::Gates;
 use crate::http::connections::Connections;
 use crate::http::cors::{self, Preflights};
 use crate::http::headers;
+use crate::http::live_cors::LiveCors;
 use crate::http::monitoring;
 use crate::http::outgoing;
 use crate::http::response_memory::ResponseMemory;
@@ -117,7 +117,6 @@ pub async fn run(
     let push = PushState::new(live, supervisor, &config, &memory, &metrics, &shutdown);
     let state = State {
         sale,
-        gates,
         push: Arc::new(push),
         seat_maps,
         memory,
@@ -126,7 +125,9 @@ pub async fn run(
         log_streams: Arc::new(Semaphore::new(LOG_STREAMS_MAX)),
         started: Instant::now(),
         openapi: Bytes::from(openapi),
-        config,
+        // The settings that a reload changes.
+        config: gates.config().clone(),
+        gates,
     };
     // Ends when this function does.
     let (_monitoring_ends, monitoring_end) = shutdown_channel();
@@ -144,10 +145,10 @@ fn monitor(listener: TcpListener, state: &State, end: &Shutdown) {
 }
 
 fn build(listener: TcpListener, state: State) -> io::Result<Server> {
-    let (config, shutdown) = (state.config.clone(), state.shutdown.clone());
+    let (config, shutdown) = (state.config.load_full(), state.shutdown.clone());
     let limits = TransportLimits::new(&config, state.memory.clone(), &state.metrics);
     let limits = Arc::new(limits);
-    let connections = Arc::new(Connections::new(&config, &state.metrics));
+    let connections = Arc::new(Connections::new(state.config.clone(), &state.metrics));
     let notice = Duration::from_millis(config.shutdown_notice_ms);
     let is_ending = Arc::new(AtomicBool::new(false));
     let ending = is_ending.clone();
@@ -225,21 +226,19 @@ fn application(
     InitError = (),
 > + use<> {
     let routes = routes(&state.metrics);
-    let has_origins = cors::has_origins(&state.config);
-    // With CORS, the responses of fast routes need its headers, too.
-    let fast = FastRoutes::new(&routes, state);
+    let config = state.config.clone();
+    let has_origins = move || cors::has_origins(&config.load());
+    // With CORS, the responses of fast routes need its headers, too: then they are served inside it.
+    let outer = FastRoutes::new(&routes, state);
+    let (inner, is_inside) = (outer.clone(), has_origins.clone());
     let preflights = Preflights::new(state.config.clone(), state.metrics.clone());
     let is_ending = is_ending.clone();
-    let (outer, inner) = match has_origins {
-        true => (FastRoutes::none(state), fast),
-        false => (fast, FastRoutes::none(state)),
-    };
     let app = App::new()
-        .wrap_fn(move |request, router| inner.serve(request, router))
-        .wrap(Condition::new(has_origins, cors::middleware(&state.config)))
+        .wrap_fn(move |request, router| inner.serve(is_inside(), request, router))
+        .wrap(LiveCors(state.config.clone()))
         .wrap_fn(move |request, next| preflights.serve(request, next))
-        .wrap(Condition::new(has_origins, headers::defaults()))
-        .wrap_fn(move |request, router| outer.serve(request, router))
+        .wrap(headers::defaults())
+        .wrap_fn(move |request, router| outer.serve(!has_origins(), request, router))
         .wrap_fn(move |request, inner| {
             outgoing::tracked(request, inner, is_ending.load(Ordering::Relaxed))
         })

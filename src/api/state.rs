@@ -9,7 +9,7 @@ use actix_web::web::{Bytes, Data};
 use actix_web::{FromRequest, HttpRequest};
 use tokio::sync::Semaphore;
 
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::lifecycle::Shutdown;
 use crate::sale::Sale;
 use crate::telemetry::Metrics;
@@ -29,8 +29,8 @@ pub struct State {
     pub sale: Sale,
     /// The checks before a request reaches the sale.
     pub gates: Arc<Gates>,
-    /// Settings.
-    pub config: Arc<Config>,
+    /// The settings in effect.
+    pub config: LiveConfig,
     /// Counters.
     pub metrics: Metrics,
     /// Requested when the process ends.
@@ -52,15 +52,16 @@ pub struct State {
 impl State {
     /// Limits of a user's body.
     pub fn body_limits(&self) -> BodyLimits {
+        let config = self.config.load();
         BodyLimits {
-            bytes_max: self.config.http_body_bytes_max,
-            timeout: Duration::from_millis(self.config.http_body_timeout_ms),
+            bytes_max: config.http_body_bytes_max,
+            timeout: Duration::from_millis(config.http_body_timeout_ms),
         }
     }
 
     /// Limits of an admin's body, which may describe a large layout.
     pub fn admin_body_limits(&self) -> BodyLimits {
-        BodyLimits { bytes_max: self.config.http_admin_body_bytes_max, ..self.body_limits() }
+        BodyLimits { bytes_max: self.config.load().http_admin_body_bytes_max, ..self.body_limits() }
     }
 }
 

@@ -62,7 +62,7 @@ pub async fn payments(context: RequestContext, payload: Payload) -> HandlerResul
 }
 
 async fn handle(context: &RequestContext, payload: Payload) -> Result<&'static str, Problem> {
-    let secret = &context.state.config.payment_webhook_secret;
+    let secret = context.state.config.load().payment_webhook_secret.clone();
     if secret.is_empty() {
         let detail = "Webhooks are off here; the setting payment_webhook_secret turns them on";
         return Err(Problem::new(Code::WebhooksOff, detail));

@@ -21,6 +21,8 @@
 //! | `claims` | `event:seat` | the booking that owns the seat |
 //! | `intents` | booking id | the booking's payment intent and refund |
 //! | `gate_policy` | `live` | operators' changes to limits, bot rules and access lists |
+//! | `control` | `control` | what operators ask of all processes at run time |
+//! | `processes` | process | the running processes, and what they answered |
 //! | `waiting_rooms` | event id | settings of its waiting room; its draw |
 //! | `waiting_room_floors` | event id | highest number given, highest place served |
 //! | `log_marks` | partition | an archived entry of its booking log |
@@ -34,6 +36,7 @@ mod address;
 mod audit;
 mod blocks;
 mod bookings;
+mod control;
 mod deadline;
 mod deployment;
 mod documents;
@@ -72,6 +75,7 @@ pub use address::{MongodbFault, check as check_url, is_insecure, tls_files};
 pub use audit::{AUDIT_ENTRIES_MAX, AuditEntry, AuditId, AuditPosition, NewAuditEntry};
 pub use blocks::{ArchivedBlock, BlockPosition};
 pub use bookings::BookingsFrom;
+pub use control::{Control, LogOverride, ProcessRecord, ReloadAnswer, ReloadRequest};
 pub use deployment::ServerInfo;
 pub use documents::{ArchivedBooking, EventHead, StoredStamp, transition_id};
 pub use error::{ArchiveError, Refusal};

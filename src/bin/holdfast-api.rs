@@ -5,39 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use holdfast::config::{Config, ConfigArgs};
+use holdfast::config::Config;
 use holdfast::lifecycle::shutdown_channel;
-use holdfast::start::Failure;
+use holdfast::start::{ApiArguments, Failure, ReloadSource};
 use holdfast::telemetry::Metrics;
 use holdfast::{api, start};
 
 /// Bound of the shutdown of the sale's background tasks.
 const TASKS_END_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Holdfast's API: decides in Redis who gets which seat
-///
-/// Needs Redis (7.0 or newer, or Valkey) and MongoDB, and waits for them at its start
-/// (start_wait_seconds). Any number of API processes may run, with at least one holdfast-worker,
-/// which archives the bookings in MongoDB.
-///
-/// Settings come from the file named by --config and, with precedence, from HOLDFAST_* variables:
-/// HOLDFAST_LISTEN, HOLDFAST_METRICS_LISTEN (/metrics and /health), HOLDFAST_REDIS_URL, HOLDFAST_MONGODB_URL and the others that --print-config lists.
-///
-/// SIGTERM ends it in order: readiness becomes 503, requests in progress finish. A second signal ends
-/// it at once.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    #[command(flatten)]
-    config: ConfigArgs,
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    start::program(api::SERVICE, &Arguments::parse().config, serve).await
+    start::program(api::SERVICE, &ApiArguments::parse().config, serve).await
 }
 
-async fn serve(config: Arc<Config>) -> Result<(), Failure> {
+async fn serve(config: Arc<Config>, reload: ReloadSource) -> Result<(), Failure> {
     let listeners = api::Listeners::bind(&config)?;
     let metrics = Metrics::new(api::SERVICE);
     let (trigger, shutdown) = shutdown_channel();
@@ -51,8 +33,10 @@ async fn serve(config: Arc<Config>) -> Result<(), Failure> {
     let (sale_trigger, sale_shutdown) = shutdown_channel();
     let sale = start::sale(&services, &config, &metrics, &sale_shutdown)?;
     let gates = api::start_gates(&services, &config, &metrics, &sale_shutdown).await?;
+    let address = listeners.clients.local_addr()?;
+    reload.begin(api::SERVICE, address, &services, &metrics, &sale_shutdown);
     tracing::info!(address = %listeners.monitoring.local_addr()?, "serving metrics");
-    tracing::info!(address = %listeners.clients.local_addr()?, "serving");
+    tracing::info!(%address, "serving");
     let served = api::run(listeners, config, sale, gates, metrics, shutdown).await;
     sale_trigger.request();
     if !services.supervisor.finish(TASKS_END_TIMEOUT).await {

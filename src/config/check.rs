@@ -28,6 +28,12 @@ const ARCHIVE_COMMANDS: u64 = 3;
 impl Config {
     /// Checks each setting's range and their relations, and lists all faults.
     pub fn check(&self) -> Result<(), ConfigError> {
+        let faults = self.faults();
+        if faults.is_empty() { Ok(()) } else { Err(ConfigError(faults.join("\n"))) }
+    }
+
+    /// All faults; each begins with the setting's name, where it is one setting's.
+    pub(super) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         self.check_ranges(&mut faults);
         self.check_services(&mut faults);
@@ -45,7 +51,7 @@ impl Config {
         );
         self.check_origins(&mut faults);
         self.check_policy(&mut faults);
-        if faults.is_empty() { Ok(()) } else { Err(ConfigError(faults.join("\n"))) }
+        faults
     }
 
     fn check_ranges(&self, faults: &mut Vec<String>) {

@@ -18,13 +18,17 @@ impl Config {
     /// # Errors
     /// If a part of it cannot be honoured.
     pub fn redis_address(&self) -> Result<RedisAddress, AddressFault> {
-        let files = TlsFiles {
+        RedisAddress::parse(self.redis_url.expose(), &self.redis_tls_files())
+    }
+
+    /// The settings of TLS to Redis.
+    pub fn redis_tls_files(&self) -> TlsFiles {
+        TlsFiles {
             ca: self.redis_tls_ca_file.clone(),
             cert: self.redis_tls_cert_file.clone(),
             key: self.redis_tls_key_file.clone(),
             server_name: self.redis_tls_server_name.clone(),
-        };
-        RedisAddress::parse(self.redis_url.expose(), &files)
+        }
     }
 
     pub(super) fn check_services(&self, faults: &mut Vec<String>) {

@@ -1,10 +1,13 @@
 //! All settings: name, type, default and documentation. This table generates the struct, the
-//! defaults, the list of known names and the text of `--print-config`, so they cannot disagree.
+//! defaults, the list of known names, the text of `--print-config` and what a reload applies, so they
+//! cannot disagree. A setting that ends with `, reload` changes at run time (SIGHUP, `holdfastctl
+//! reload`); all others need a restart.
 
 use std::net::SocketAddr;
 
 use serde::Deserialize;
 
+use super::table::{Field, is_reloadable, settings};
 use super::values::{
     AdminKey, Auth, Detail, FilePath, JwtAlgorithm, LogFormat, Network, OnRisk, PaymentProvider,
     ProxyHeader, Secret, ServiceUrl, bot_user_agents,
@@ -12,74 +15,6 @@ use super::values::{
 use crate::domain::policy::{AllRules, Profile};
 use crate::domain::{Mode, RuleChange};
 use crate::faults::FaultPoint;
-
-/// A setting, for documentation.
-pub(super) struct Field {
-    /// Its name in the file; `HOLDFAST_` and its capitals in the environment.
-    pub name: &'static str,
-    /// Its documentation, line by line.
-    pub doc: &'static [&'static str],
-    /// Its type, as written in this file.
-    pub kind: &'static str,
-}
-
-impl Field {
-    /// Whether its value is or contains a secret, so that no message shows it.
-    pub fn is_secret(&self) -> bool {
-        ["Secret", "ServiceUrl", "AdminKey", "FilePath"]
-            .iter()
-            .any(|secret| self.kind.contains(secret))
-    }
-}
-
-macro_rules! settings {
-    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr;)+) => {
-        /// All settings of Holdfast, shared by its programs. Names end with the unit.
-        #[derive(Clone, Debug, PartialEq)]
-        pub struct Config {
-            $($(#[doc = $doc])+ pub $name: $type,)+
-        }
-
-        impl Default for Config {
-            fn default() -> Self {
-                Config { $($name: $default,)+ }
-            }
-        }
-
-        /// The settings of one source (a file, the environment); absent ones are `None`.
-        #[derive(Default, Deserialize)]
-        #[serde(default, deny_unknown_fields)]
-        pub(super) struct Layer {
-            $($name: Option<$type>,)+
-        }
-
-        impl Layer {
-            /// Overrides the settings of `config`.
-            pub fn apply(self, config: &mut Config) {
-                $(if let Some(value) = self.$name { config.$name = value; })+
-            }
-        }
-
-        /// Name and documentation of all settings, in order.
-        pub(super) const FIELDS: &[Field] =
-            &[$(Field {
-                name: stringify!($name),
-                doc: &[$($doc),+],
-                kind: stringify!($type),
-            },)+];
-
-        impl Config {
-            /// The values in the order of [`FIELDS`], secrets masked.
-            pub(super) fn shown(&self) -> Vec<toml::Value> {
-                // Serializing these types cannot fail; a defect would show as an empty text.
-                let show = |value: Result<toml::Value, toml::ser::Error>| {
-                    value.unwrap_or_else(|_| toml::Value::String(String::new()))
-                };
-                vec![$(show(toml::Value::try_from(&self.$name)),)+]
-            }
-        }
-    };
-}
 
 settings! {
     /// Address and port of the API. Beyond loopback an admin key and `token_secrets` are required,
@@ -99,13 +34,13 @@ settings! {
     /// `sentinelUsername`, `sentinelPassword`.
     redis_url: ServiceUrl = "redis://127.0.0.1:6379".into();
     /// CA certificates (PEM) to verify Redis' certificates with. Empty: the public CAs. These four
-    /// settings need a scheme with TLS; files are read at start.
-    redis_tls_ca_file: FilePath = FilePath::default();
+    /// settings need a scheme with TLS.
+    redis_tls_ca_file: FilePath = FilePath::default(), reload;
     /// Client certificate (PEM), if Redis requires one, with its private key in
     /// `redis_tls_key_file`.
-    redis_tls_cert_file: FilePath = FilePath::default();
+    redis_tls_cert_file: FilePath = FilePath::default(), reload;
     /// Private key (PEM) of `redis_tls_cert_file`, without a passphrase.
-    redis_tls_key_file: FilePath = FilePath::default();
+    redis_tls_key_file: FilePath = FilePath::default(), reload;
     /// Name in the certificates of all Redis servers and Sentinels. Empty: the host of the
     /// connection.
     redis_tls_server_name: String = String::new();
@@ -177,7 +112,7 @@ settings! {
     /// Stripe's secret API key. Required with `payment_provider = "stripe"`.
     stripe_secret_key: Secret = Secret::default();
     /// Secret of the provider's webhook signatures, 32 bytes or more. Empty: webhooks are off.
-    payment_webhook_secret: Secret = Secret::default();
+    payment_webhook_secret: Secret = Secret::default(), reload;
     /// Minimum duration of each call to the simulated provider, milliseconds.
     simulated_latency_ms: u64 = 0;
     /// Share of simulated charges that are declined, percent.
@@ -201,7 +136,7 @@ settings! {
     /// without a live view.
     live_seats_max: usize = 10_000_000;
     /// Minimum time that archived entries stay in the booking log, seconds.
-    log_keep_seconds: u64 = 300;
+    log_keep_seconds: u64 = 300, reload;
     /// Minimum time that a booking without a sale (expired, cancelled, voided) stays in Redis,
     /// seconds. It leaves Redis once it is archived, too; the archive then serves it.
     ended_keep_seconds: u64 = 86_400;
@@ -222,7 +157,7 @@ settings! {
     sweep_interval_ms: u64 = 500;
     /// Whether the worker automatically restores what Redis lost: missing events, writes lost by a
     /// failover or a truncated file. If off, a loss is an alarm and `holdfastctl restore` repairs it.
-    restore_on_loss: bool = true;
+    restore_on_loss: bool = true, reload;
     /// For tests: a step of a sale at which the worker kills or stops itself, as `after_claims:kill`
     /// or `after_outcomes:stop:2` (the second time). Empty: none.
     worker_fault_point: FaultPoint = FaultPoint::default();
@@ -235,32 +170,32 @@ settings! {
     auth: Auth = Auth::Trusted;
     /// Signature algorithm of tokens: `HS256` (a shared secret) or `RS256` (a public key). Others
     /// are refused.
-    jwt_algorithm: JwtAlgorithm = JwtAlgorithm::Hs256;
+    jwt_algorithm: JwtAlgorithm = JwtAlgorithm::Hs256, reload;
     /// Files with the keys to verify tokens with, one each, 8 at most: secrets of 32 bytes or more,
-    /// or RSA public keys in PEM. Several during a key rotation. Read at start.
-    jwt_key_files: Vec<FilePath> = Vec::new();
+    /// or RSA public keys in PEM. Several during a key rotation.
+    jwt_key_files: Vec<FilePath> = Vec::new(), reload;
     /// Required audience (`aud`) of tokens. Required with `auth = "jwt"`.
-    jwt_audience: String = String::new();
+    jwt_audience: String = String::new(), reload;
     /// Required issuer (`iss`) of tokens; empty: any with a valid signature.
-    jwt_issuer: String = String::new();
+    jwt_issuer: String = String::new(), reload;
     /// Claims that mark a token as a backend's, whose user agent is not checked, as `name=value`: the
     /// claim equals the value, is a list with it, or has it as a word. `realm_access.roles=shop`
     /// selects a nested claim. Users must not be able to get such a token. 16 at most; empty: none.
     jwt_backend_claims: Vec<String> =
-        vec!["scope=holdfast:backend".to_owned(), "roles=holdfast:backend".to_owned()];
+        vec!["scope=holdfast:backend".to_owned(), "roles=holdfast:backend".to_owned()], reload;
     /// Tolerated clock difference for the validity of tokens, seconds.
-    jwt_leeway_seconds: u64 = 30;
+    jwt_leeway_seconds: u64 = 30, reload;
     /// Admin keys as `name:` and the hex SHA-256 of the key. The name appears in logs and in the
     /// audit log. Without any, admin calls are open to direct requests on this machine.
-    admin_keys_sha256: Vec<AdminKey> = Vec::new();
+    admin_keys_sha256: Vec<AdminKey> = Vec::new(), reload;
     /// Wrong admin keys per minute from one address (IPv6: a /64); beyond it all requests with keys
     /// from there are refused (429), whatever the limit rules say. Per process.
-    admin_key_failures_per_minute: u32 = 60;
+    admin_key_failures_per_minute: u32 = 60, reload;
     /// Secrets that sign the waiting room's tokens, as `id:` and 32 bytes or more; the same for every
     /// API process. The first signs, all verify (8 at most): several during a rotation, separated by
     /// commas in a variable. Empty, only on loopback: each process generates its own, and its tokens
     /// end with it.
-    token_secrets: Vec<Secret> = Vec::new();
+    token_secrets: Vec<Secret> = Vec::new(), reload;
     /// Lifetime of a waiting room's token, seconds: longer than anybody waits.
     waiting_room_token_ttl_seconds: u32 = 86_400;
     /// Sessions and open places of a waiting room at a time, unless its operator sets otherwise.
@@ -279,34 +214,34 @@ settings! {
     waiting_room_calm_per_second: u32 = 250;
     /// Proxies whose `proxy_header` is trusted for the client's address, and for nothing else:
     /// addresses or CIDR ranges.
-    trusted_proxies: Vec<Network> = Vec::new();
+    trusted_proxies: Vec<Network> = Vec::new(), reload;
     /// Gateways whose `X-User-Id` is trusted, with `auth = "trusted"`: addresses or CIDR ranges. They
     /// must set that header themselves and remove the client's. A gateway that also forwards clients'
     /// addresses is named in `trusted_proxies`, too.
-    identity_proxies: Vec<Network> = Vec::new();
+    identity_proxies: Vec<Network> = Vec::new(), reload;
     /// Host names of this server (`Host`), besides `localhost` and loopback addresses, without ports.
     /// If set, requests with another one are refused. Empty: any name is accepted, except for
     /// requests from this machine where those need no key or token. 100 at most.
-    allowed_hosts: Vec<String> = Vec::new();
+    allowed_hosts: Vec<String> = Vec::new(), reload;
     /// The header with the client's address: `x-forwarded-for` or `forwarded` (RFC 7239). The other
     /// one is ignored.
-    proxy_header: ProxyHeader = ProxyHeader::XForwardedFor;
+    proxy_header: ProxyHeader = ProxyHeader::XForwardedFor, reload;
 
     /// How strict the limit and bot rules are: `standard`, or `strict`, which enforces all.
-    profile: Profile = Profile::Standard;
+    profile: Profile = Profile::Standard, reload;
     /// Mode of all limit and bot rules: `enforce`, `observe` (count and log, let pass), `off`, or
     /// `each`, by its own mode.
-    limits: AllRules = AllRules::Each;
+    limits: AllRules = AllRules::Each, reload;
     /// Changes of the shipped limit rules by `name`, and further rules: `scope`, `routes`,
     /// `quota` and `window_seconds` or `per_second` and `burst`, `mode`, `when_redis_is_away`.
-    limit_rules: Vec<RuleChange> = Vec::new();
+    limit_rules: Vec<RuleChange> = Vec::new(), reload;
     /// Regular expressions of the user agents of programs, case-insensitive.
-    bot_user_agents: Vec<String> = bot_user_agents();
+    bot_user_agents: Vec<String> = bot_user_agents(), reload;
     /// Headers that every honest client sends; a client without one is treated as a program.
-    bot_required_headers: Vec<String> = vec!["user-agent".to_owned(), "accept".to_owned()];
+    bot_required_headers: Vec<String> = vec!["user-agent".to_owned(), "accept".to_owned()], reload;
     /// How programs are treated: `enforce` refuses them, `observe` counts them, `off` ignores them.
     /// Callers on this machine are observed, with `auth = "trusted"`.
-    bot_mode: Mode = Mode::Enforce;
+    bot_mode: Mode = Mode::Enforce, reload;
 
     /// Maximum length of a request's body, bytes; a longer one is answered with 413.
     http_body_bytes_max: usize = 64 * 1024;
@@ -337,7 +272,7 @@ settings! {
     /// refused (503).
     http_response_bytes_max: usize = 256 * 1024 * 1024;
     /// Whether `/docs` and `/openapi.json` are served.
-    docs_enabled: bool = true;
+    docs_enabled: bool = true, reload;
     /// Open WebSockets and event streams per process.
     sockets_max: usize = 20_000;
     /// Open WebSockets and event streams per address (IPv6: a /64). Not for this machine with
@@ -355,17 +290,17 @@ settings! {
     seat_map_renders_per_second: u32 = 5;
     /// How long browsers and proxies may cache seat maps and counts (`Cache-Control: max-age`),
     /// seconds; 0: not without revalidation.
-    seat_map_max_age_seconds: u32 = 5;
+    seat_map_max_age_seconds: u32 = 5, reload;
     /// Availability shown to clients without an admin key: `exact` numbers, or `coarse` words
     /// (`AVAILABLE`, `FEW_LEFT`, `SOLD_OUT`). Seat maps show every seat's state either way.
-    public_availability: Detail = Detail::Exact;
+    public_availability: Detail = Detail::Exact, reload;
     /// Sites whose pages may read responses (CORS) and open WebSockets, as `https://tickets.example`;
     /// `http://localhost:*` is every port of this machine; `*` is all, but not on loopback where clients
     /// need no key or token. Empty: none.
-    cors_origins: Vec<String> = Vec::new();
+    cors_origins: Vec<String> = Vec::new(), reload;
     /// Headers that those pages may send, besides those of the API; `*` is all. A browser refuses a
     /// whole request for one that is not listed. 100 at most.
-    cors_extra_headers: Vec<String> = Vec::new();
+    cors_extra_headers: Vec<String> = Vec::new(), reload;
     /// HTTP threads; 0 is one per processor.
     http_workers: usize = 0;
 
@@ -373,7 +308,7 @@ settings! {
     log_format: LogFormat = LogFormat::Json;
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as
     /// `info,holdfast::api=debug`.
-    log_level: String = "info".to_owned();
+    log_level: String = "info".to_owned(), reload;
 
     /// Where traces go: a collector of OpenTelemetry that takes OTLP over HTTP, such as
     /// `http://127.0.0.1:4318`; `/v1/traces` is appended to an address without a path. A user and

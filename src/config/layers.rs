@@ -32,18 +32,7 @@ impl Config {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut config = Config::default();
-        if let Some(path) = file {
-            let shown = path.display();
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| ConfigError(format!("cannot read {shown}: {error}")))?;
-            let layer =
-                file_layer(&text).map_err(|error| ConfigError(format!("{shown}: {error}")))?;
-            layer.apply(&mut config);
-        }
-        environment_layer(environment)?.apply(&mut config);
-        config.check()?;
-        Ok(config)
+        Loaded::read(file, environment).map(|loaded| loaded.config)
     }
 }
 
@@ -55,26 +44,103 @@ pub(super) fn log_format(variable: Option<String>, file: Option<String>) -> LogF
     variable.or_else(of_file).and_then(parse).unwrap_or(Config::default().log_format)
 }
 
-/// Parses a file. Messages name the line and never show it: it may contain a secret.
-fn file_layer(text: &str) -> Result<Layer, String> {
-    let table: BTreeMap<Spanned<String>, Spanned<toml::Value>> =
-        toml::from_str(text).map_err(|error| {
+/// Settings as they were read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The settings in effect.
+    pub config: Config,
+    /// Settings of the file that a variable overrides.
+    pub overridden: Vec<&'static str>,
+}
+
+impl Loaded {
+    /// Reads the settings from a file (if any) and the environment above it, and checks them.
+    ///
+    /// # Errors
+    /// Lists all faults, one a line, those of the file with their lines.
+    pub fn read(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut config = Config::default();
+        let mut faults = Vec::new();
+        let (mut lines, mut shown) = (Lines::new(), String::new());
+        if let Some(path) = file {
+            shown = path.display().to_string();
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| ConfigError(format!("cannot read {shown}: {error}")))?;
+            let (layer, found, in_file) = file_layer(&text);
+            layer.apply(&mut config);
+            lines = found;
+            faults.extend(in_file.iter().map(|fault| format!("{shown}: {fault}")));
+        }
+        let mut overridden = Vec::new();
+        match environment_layer(environment) {
+            Ok((layer, names)) => {
+                layer.apply(&mut config);
+                overridden = names.into_iter().filter(|name| lines.contains_key(name)).collect();
+            }
+            Err(found) => faults.extend(found),
+        }
+        lines.retain(|name, _| !overridden.contains(name));
+        let are_all_read = faults.is_empty();
+        faults.extend(config.faults().into_iter().filter_map(|fault| match line_of(&lines, &fault) {
+            Some(line) => Some(format!("{shown}: line {line}: {fault}")),
+            // Settings that could not be read have their defaults here, which are not at fault.
+            None => Some(fault).filter(|_| are_all_read),
+        }));
+        match faults.is_empty() {
+            true => Ok(Loaded { config, overridden }),
+            false => Err(ConfigError(faults.join("\n"))),
+        }
+    }
+}
+
+/// The lines of a file's settings.
+type Lines = BTreeMap<&'static str, usize>;
+
+/// The line of the setting that a fault begins with, if it is in the file.
+fn line_of(lines: &Lines, fault: &str) -> Option<usize> {
+    let end = fault.find(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'))?;
+    lines.get(&fault[..end]).copied()
+}
+
+/// Parses a file: what can be used of it, and all faults. Messages name the line and never show it: it
+/// may contain a secret.
+fn file_layer(text: &str) -> (Layer, Lines, Vec<String>) {
+    type Table = BTreeMap<Spanned<String>, Spanned<toml::Value>>;
+    let table: Table = match toml::from_str(text) {
+        Ok(table) => table,
+        Err(error) => {
             let at = error.span().map_or(0, |span| span.start);
-            format!("line {}: {}", line(text, at), syntax_fault(&error))
-        })?;
+            let fault = format!("line {}: {}", line(text, at), syntax_fault(&error));
+            return (Layer::default(), Lines::new(), vec![fault]);
+        }
+    };
     let shown = Config::default().shown();
-    let mut whole = toml::Table::new();
+    let (mut whole, mut lines, mut faults) = (toml::Table::new(), Lines::new(), Vec::new());
     for (name, value) in table {
         let at = line(text, value.span().start);
-        let name = name.into_inner();
-        let index = field_index(&name)
-            .ok_or_else(|| format!("line {at}: {}", unknown(&name, &name, "")))?;
-        let value = value.into_inner();
-        check_alone(index, &shown[index], &value)
-            .map_err(|reason| format!("line {at}: {name}: {reason}"))?;
-        whole.insert(name, value);
+        let (name, value) = (name.into_inner(), value.into_inner());
+        let Some(index) = field_index(&name) else {
+            faults.push((at, format!("line {at}: {}", unknown(&name, &name, ""))));
+            continue;
+        };
+        match check_alone(index, &shown[index], &value) {
+            Ok(()) => {
+                lines.insert(FIELDS[index].name, at);
+                whole.insert(name, value);
+            }
+            Err(reason) => faults.push((at, format!("line {at}: {name}: {reason}"))),
+        }
     }
-    Layer::deserialize(whole).map_err(|error| error.message().to_owned())
+    faults.sort();
+    let mut faults: Vec<String> = faults.into_iter().map(|(_, fault)| fault).collect();
+    let layer = Layer::deserialize(whole).unwrap_or_else(|error| {
+        faults.push(error.message().to_owned());
+        Layer::default()
+    });
+    (layer, lines, faults)
 }
 
 /// The fault in a file's syntax. Most of the parser's messages show what it expected; those that show
@@ -95,29 +161,43 @@ fn line(text: &str, at: usize) -> usize {
 
 fn environment_layer(
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<Layer, ConfigError> {
+) -> Result<(Layer, Vec<&'static str>), Vec<String>> {
     let shown = Config::default().shown();
-    let mut table = toml::Table::new();
+    let (mut table, mut names, mut faults) = (toml::Table::new(), Vec::new(), Vec::new());
     for (variable, text) in environment {
         let Some(name) = variable.strip_prefix(PREFIX) else { continue };
         if variable == FILE_VARIABLE {
             continue;
         }
         let name = name.to_ascii_lowercase();
-        let index =
-            field_index(&name).ok_or_else(|| ConfigError(unknown(&variable, &name, PREFIX)))?;
+        let Some(index) = field_index(&name) else {
+            faults.push(unknown(&variable, &name, PREFIX));
+            continue;
+        };
         let fault = |reason: String| {
             let is_secret = FIELDS[index].is_secret();
             let value = if is_secret { String::new() } else { format!("={}", quoted(&text)) };
-            ConfigError(format!("{variable}{value}: {reason}"))
+            format!("{variable}{value}: {reason}")
         };
-        let value = parse_like(&shown[index], &text).map_err(|reason| fault(reason.to_owned()))?;
-        check_alone(index, &shown[index], &value).map_err(fault)?;
-        if table.insert(name, value).is_some() {
-            return Err(ConfigError(format!("{variable} is there twice, in other capitals")));
+        let value = parse_like(&shown[index], &text).map_err(str::to_owned);
+        let value = value.and_then(|value| {
+            check_alone(index, &shown[index], &value)?;
+            Ok(value)
+        });
+        match value {
+            Ok(value) if table.insert(name, value).is_some() => {
+                faults.push(format!("{variable} is there twice, in other capitals"));
+            }
+            Ok(_) => names.push(FIELDS[index].name),
+            Err(reason) => faults.push(fault(reason)),
         }
     }
-    Layer::deserialize(table).map_err(|error| ConfigError(error.message().to_owned()))
+    if !faults.is_empty() {
+        faults.sort();
+        return Err(faults);
+    }
+    let layer = Layer::deserialize(table).map_err(|error| vec![error.message().to_owned()])?;
+    Ok((layer, names))
 }
 
 /// Checks one setting's value alone, so that the message can name it. For a secret the message says
@@ -201,13 +281,17 @@ mod tests {
     #[test]
     fn unknown_name_that_may_be_a_secret_is_not_shown() {
         for line in ["sk_live_4eC39HqLyjWDarjtT1zdp7dc = 1", "\"whsec hunter2\" = 1", "k9 = 1"] {
-            let error = file_layer(&format!("partitions = 8\n{line}")).err().unwrap();
+            let error = faults(&format!("partitions = 8\n{line}"));
             assert!(error.starts_with("line 2: unknown setting, whose name"), "{error}");
             let name = line.split('=').next().unwrap().trim().trim_matches('"');
             assert!(!error.contains(name), "{error}");
         }
         let error = from_environment(&[("HOLDFAST_SK_LIVE_4EC39", "1")]).unwrap_err();
         assert!(!error.to_lowercase().contains("sk_live"), "{error}");
+    }
+
+    fn faults(text: &str) -> String {
+        file_layer(text).2.join("\n")
     }
 
     fn from_environment(pairs: &[(&str, &str)]) -> Result<Config, String> {
@@ -264,12 +348,14 @@ mod tests {
     #[test]
     fn file_is_read_and_refused_by_name_and_line() {
         let mut config = Config::default();
-        file_layer("partitions = 8\nlog_format = \"text\"").unwrap().apply(&mut config);
+        file_layer("partitions = 8\nlog_format = \"text\"").0.apply(&mut config);
         assert_eq!(config.partitions, 8);
-        let error = file_layer("partition = 8").err().unwrap();
+        let error = faults("partition = 8");
         assert_eq!(error, "line 1: unknown setting partition; did you mean partitions?");
-        let error = file_layer("\npartitions = \"8\"").err().unwrap();
+        let error = faults("\npartitions = \"8\"");
         assert!(error.contains("line 2"), "{error}");
+        let error = faults("listen = 1\npartition = 8\nlog_level = 3");
+        assert_eq!(error.lines().count(), 3, "{error}");
         let missing = Config::load(Some(Path::new("no-such-file.toml")), []).unwrap_err();
         assert!(missing.0.contains("cannot read no-such-file.toml"), "{missing}");
     }

@@ -15,7 +15,7 @@ const OWN: [&str; 4] = ["holdfast", "holdfast_api", "holdfast_worker", "holdfast
 ///
 /// # Errors
 /// Names the invalid part, and what may be meant.
-pub(super) fn check(text: &str) -> Result<(), String> {
+pub fn check(text: &str) -> Result<(), String> {
     if text.contains("://") {
         return Err("that is a URL; try info or debug".to_owned());
     }

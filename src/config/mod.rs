@@ -11,15 +11,25 @@ mod check_traces;
 mod check_unused;
 mod derived;
 mod fields;
+pub mod jwt_keys;
 mod layers;
+mod live;
 mod log_level;
 mod print;
+mod reload;
+mod ring_provider;
+mod secret_values;
+mod table;
 pub mod values;
 
 use std::path::PathBuf;
 
 pub use fields::Config;
-pub use layers::ConfigError;
+pub use jwt_keys::KeyError;
+pub use layers::{ConfigError, Loaded};
+pub use live::LiveConfig;
+pub use log_level::check as check_log_level;
+pub use reload::{Change, ReloadPlan, is_reloadable};
 
 use crate::telemetry::LogFormat;
 
@@ -38,6 +48,14 @@ pub struct ConfigArgs {
 impl ConfigArgs {
     /// Reads and checks the settings from the file and the process's environment.
     pub fn load(&self) -> Result<Config, ConfigError> {
+        self.read().map(|loaded| loaded.config)
+    }
+
+    /// The same, with what the file says in vain.
+    ///
+    /// # Errors
+    /// Lists all faults, those of the file with their lines.
+    pub fn read(&self) -> Result<Loaded, ConfigError> {
         let mut environment = Vec::new();
         for (name, value) in std::env::vars_os() {
             // Names of settings are plain ASCII.
@@ -50,7 +68,7 @@ impl ConfigArgs {
                 Err(_) => {}
             }
         }
-        Config::load(self.config.as_deref(), environment)
+        Loaded::read(self.config.as_deref(), environment)
     }
 
     /// The format of log lines, also where other settings cannot be used: the environment's or else

@@ -14,7 +14,7 @@ impl Config {
         let defaults = Config::default().shown();
         let mut text = String::from(
             "# Settings of Holdfast. Each can also be given as HOLDFAST_ and its name in capitals;\n\
-             # the environment overrides the file.\n",
+             # the environment overrides the file. SIGHUP and `holdfastctl reload` read it again.\n",
         );
         let fields = FIELDS.iter().zip(self.shown()).zip(defaults);
         for ((field, value), default) in fields.filter(|all| !HIDDEN.contains(&all.0.0.name)) {
@@ -23,6 +23,9 @@ impl Config {
                 text.push('#');
                 text.push_str(line);
                 text.push('\n');
+            }
+            if field.is_reloadable {
+                text.push_str("# A reload applies a change.\n");
             }
             // Writing to a String cannot fail.
             let _ = writeln!(text, "# Default: {default}");

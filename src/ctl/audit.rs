@@ -157,7 +157,7 @@ pub(super) async fn recorded(
 
 /// The user and host of this tool. The log distinguishes honest operators; anybody with the
 /// database's password can write anything.
-fn actor() -> String {
+pub(super) fn actor() -> String {
     let output_of = |program: &str, flag: &str| {
         let output = Program::new(program).arg(flag).output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();

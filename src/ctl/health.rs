@@ -19,6 +19,8 @@ use super::output::CommandResult;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum length of a response, bytes.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
+/// Maximum length of a response's head, bytes.
+const HEAD_BYTES_MAX: u64 = 16 * 1024;
 
 /// Query whether the API or the worker of this machine is ready
 ///
@@ -59,36 +61,56 @@ impl Arguments {
             Program::Api => config.listen,
             Program::Worker => config.worker_listen,
         };
-        if address.ip().is_unspecified() {
-            let loopback = if address.is_ipv6() { "::1" } else { "127.0.0.1" };
-            address = SocketAddr::new(loopback.parse().unwrap_or(address.ip()), address.port());
-        }
-        let away = |reason: String| Failure::new(format!("{address} does not answer: {reason}"));
-        let response = tokio::time::timeout(ANSWER_TIMEOUT, request(address)).await;
-        let text = match response {
-            Ok(text) => text.map_err(|error| away(error.to_string()))?,
-            Err(_) => return Err(away(format!("not within {} s", ANSWER_TIMEOUT.as_secs()))),
-        };
-        let (status, answer) = read(&text).ok_or_else(|| away("that is no HTTP".to_owned()))?;
+        address = reachable(address);
+        let (status, body) = get(address, "/health/ready", ANSWER_BYTES_MAX).await?;
+        let answer = serde_json::from_str(&body).unwrap_or(Value::Null);
         Ok(Health { ready: status == 200, address: address.to_string(), answer })
     }
 }
 
+/// The address of a process of this machine that listens on this one.
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
+    if !listen.ip().is_unspecified() {
+        return listen;
+    }
+    let loopback = if listen.is_ipv6() { "::1" } else { "127.0.0.1" };
+    SocketAddr::new(loopback.parse().unwrap_or(listen.ip()), listen.port())
+}
+
+/// Requests a page; returns the status and at most so many bytes of the body.
+///
+/// # Errors
+/// If there is no answer in time, or it is no HTTP.
+pub(super) async fn get(
+    address: SocketAddr,
+    path: &str,
+    bytes_max: u64,
+) -> Result<(u16, String), Failure> {
+    let away = |reason: String| Failure::new(format!("{address} does not answer: {reason}"));
+    let response = tokio::time::timeout(ANSWER_TIMEOUT, request(address, path, bytes_max)).await;
+    let text = match response {
+        Ok(text) => text.map_err(|error| away(error.to_string()))?,
+        Err(_) => return Err(away(format!("not within {} s", ANSWER_TIMEOUT.as_secs()))),
+    };
+    read(&text).ok_or_else(|| away("that is no HTTP".to_owned()))
+}
+
 /// Returns the whole response; the server closes the connection after it.
-async fn request(address: SocketAddr) -> std::io::Result<String> {
+async fn request(address: SocketAddr, path: &str, bytes_max: u64) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET /health/ready HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
-    let mut text = String::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut text).await?;
-    Ok(text)
+    let mut bytes = Vec::new();
+    stream.take(bytes_max + HEAD_BYTES_MAX).read_to_end(&mut bytes).await?;
+    // A bound may cut a character.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Parses status and body.
-fn read(text: &str) -> Option<(u16, Value)> {
+fn read(text: &str) -> Option<(u16, String)> {
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
-    Some((status, serde_json::from_str(body).unwrap_or(Value::Null)))
+    Some((status, body.to_owned()))
 }
 
 impl CommandResult for Health {
@@ -109,8 +131,8 @@ mod tests {
     #[test]
     fn responses_are_parsed() {
         let (status, body) = read("HTTP/1.0 503 X\r\na: b\r\n\r\n{\"status\":\"ending\"}").unwrap();
-        assert_eq!((status, &body["status"]), (503, &Value::from("ending")));
-        assert_eq!(read("HTTP/1.1 200 OK\r\n\r\nfine"), Some((200, Value::Null)));
+        assert_eq!((status, body.as_str()), (503, "{\"status\":\"ending\"}"));
+        assert_eq!(read("HTTP/1.1 200 OK\r\n\r\nfine"), Some((200, "fine".to_owned())));
         for bad in ["", "HTTP/1.1 200 OK", "+PONG\r\n\r\n", "HTTP/1.1 x\r\n\r\n"] {
             assert_eq!(read(bad), None, "{bad}");
         }

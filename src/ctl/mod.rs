@@ -8,7 +8,10 @@ mod access;
 mod audit;
 mod bookings;
 mod completions;
+mod config_check;
+mod confirmation;
 mod dead_letters;
+mod debug_bundle;
 mod draw;
 mod events;
 mod export;
@@ -17,13 +20,18 @@ mod fresh_file;
 mod health;
 mod lag;
 mod limits;
+mod log_level;
+mod man;
 mod output;
 mod policy;
+mod processes;
 mod reconcile;
+mod reload;
 mod restore;
 mod seats;
 mod status;
 mod time;
+mod top;
 mod trace;
 mod verify;
 mod waiting_room;
@@ -51,8 +59,8 @@ const NAME: &str = "holdfastctl";
 /// HOLDFAST_REDIS_URL, HOLDFAST_MONGODB_URL and HOLDFAST_MONGODB_DATABASE. `make run` prints
 /// those of its services.
 ///
-/// Exit codes: 0 success; 1 the result shows problems (verify, reconcile, draw verify, limits, health, a
-/// replay that left letters); 2 wrong usage, or a service is unavailable (status, lag, dead-letters and
+/// Exit codes: 0 success; 1 the result shows problems (verify, reconcile, draw verify, limits, health,
+/// config check, a process that refused a reload, a refund that is not done, a replay that left letters); 2 wrong usage, or a service is unavailable (status, lag, dead-letters and
 /// restore then still show what could be reached or done).
 #[derive(Parser, Debug)]
 #[command(name = NAME, version)]
@@ -69,6 +77,7 @@ pub struct Arguments {
 #[derive(Subcommand, Debug)]
 enum Command {
     Status(status::Arguments),
+    Top(top::Arguments),
     Verify(verify::Arguments),
     Reconcile(reconcile::Arguments),
     Restore(restore::Arguments),
@@ -78,7 +87,7 @@ enum Command {
     /// Withhold seats from the sale, release them, list these changes
     #[command(subcommand)]
     Seats(seats::Command),
-    /// List bookings, and show one in detail
+    /// List bookings, show one in detail, cancel and refund one
     #[command(subcommand)]
     Bookings(bookings::Command),
     /// List and change limit and bot rules while the API runs
@@ -90,6 +99,11 @@ enum Command {
     /// Show waiting rooms, switch them on and off
     #[command(subcommand)]
     WaitingRoom(waiting_room::Command),
+    Reload(reload::Arguments),
+    LogLevel(log_level::Arguments),
+    /// Check settings files
+    #[command(subcommand)]
+    Config(config_check::Command),
     Lag(lag::Arguments),
     Health(health::Arguments),
     /// Show the draw of a pre-queue, and verify it from public data alone
@@ -102,8 +116,10 @@ enum Command {
     #[command(subcommand)]
     Export(export::Command),
     Audit(audit::Arguments),
+    DebugBundle(debug_bundle::Arguments),
     Trace(trace::Arguments),
     Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 /// Runs one command and reports a failure.
@@ -124,9 +140,12 @@ fn failed(failure: &Failure) -> ExitCode {
 
 async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
     let output = Output { json: arguments.json };
-    if let Some(Command::Completions(arguments)) = &arguments.command {
-        // Works with invalid settings, too.
-        return output.show(&arguments.run()?);
+    match &arguments.command {
+        // These work with invalid settings, too.
+        Some(Command::Completions(arguments)) => return output.show(&arguments.run()?),
+        Some(Command::Man(arguments)) => return output.show(&arguments.run()?),
+        Some(Command::Config(command)) => return command.run(&output),
+        _ => {}
     }
     let config = arguments.config.load()?;
     if arguments.config.print_config {
@@ -144,7 +163,8 @@ async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
 impl Command {
     async fn run(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
         match self {
-            Command::Status(arguments) => output.show(&arguments.run(config).await?),
+            Command::Status(arguments) => Box::pin(arguments.run(config, output)).await,
+            Command::Top(arguments) => Box::pin(arguments.run(config, output)).await,
             Command::Verify(arguments) => output.show(&arguments.run(config).await?),
             Command::Reconcile(arguments) => output.show(&Box::pin(arguments.run(config)).await?),
             Command::Restore(arguments) => output.show(&arguments.run(config).await?),
@@ -154,14 +174,19 @@ impl Command {
             Command::Limits(command) => command.run(config, output).await,
             Command::Access(command) => command.run(config, output).await,
             Command::WaitingRoom(command) => Box::pin(command.run(config, output)).await,
+            Command::Reload(arguments) => output.show(&arguments.run(config).await?),
+            Command::LogLevel(arguments) => output.show(&arguments.run(config).await?),
+            Command::Config(command) => command.run(output),
             Command::Lag(arguments) => output.show(&arguments.run(config).await?),
             Command::Health(arguments) => output.show(&arguments.run(config).await?),
             Command::Draw(command) => command.run(config, output).await,
             Command::DeadLetters(command) => command.run(config, output).await,
             Command::Export(command) => command.run(config, output).await,
             Command::Audit(arguments) => output.show(&arguments.run(config).await?),
+            Command::DebugBundle(arguments) => output.show(&Box::pin(arguments.run(config)).await?),
             Command::Trace(arguments) => output.show(&arguments.run(config).await?),
             Command::Completions(arguments) => output.show(&arguments.run()?),
+            Command::Man(arguments) => output.show(&arguments.run()?),
         }
     }
 
@@ -176,22 +201,31 @@ impl Command {
             Command::WaitingRoom(command) => command.changes(),
             Command::Restore(arguments) => Some(("restore", arguments.target())),
             Command::Reconcile(arguments) => arguments.changes(),
+            Command::Bookings(command) => command.changes(),
+            Command::Reload(_) => Some(("reload", "all processes".to_owned())),
+            Command::LogLevel(arguments) => arguments.changes(),
             Command::Status(_)
+            | Command::Top(_)
             | Command::Verify(_)
-            | Command::Bookings(_)
             | Command::Draw(_)
+            | Command::Config(_)
             | Command::Lag(_)
             | Command::Health(_)
             | Command::Export(_)
             | Command::Audit(_)
+            | Command::DebugBundle(_)
             | Command::Trace(_)
-            | Command::Completions(_) => None,
+            | Command::Completions(_)
+            | Command::Man(_) => None,
         }
     }
 
     /// Runs the command and records what it changes.
     async fn run_recorded(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
         let Some((act, target)) = self.changes() else { return self.run(config, output).await };
+        if let Command::Bookings(command) = &self {
+            command.confirm(config).await?;
+        }
         let archive = match &self {
             // It may be the first command of a deployment.
             Command::Event(command) if command.begins() => start::archive(config).await?,

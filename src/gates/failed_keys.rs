@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use prometheus::IntCounter;
 
 use super::Caller;
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::domain::ClientNetwork;
 use crate::http::problem::{Code, Problem};
 use crate::telemetry::Metrics;
@@ -31,9 +31,7 @@ static WARNINGS: LineBudget = LineBudget::new(10);
 /// The failures of one process.
 pub struct FailedKeys {
     shown: Mutex<Shown>,
-    interval: Duration,
-    /// Whether no key is configured, so that none can be guessed.
-    is_keyless: bool,
+    config: LiveConfig,
     total: IntCounter,
 }
 
@@ -57,13 +55,22 @@ impl History {
 
 impl FailedKeys {
     /// No failures yet.
-    pub fn new(config: &Config, metrics: &Metrics) -> Self {
+    pub fn new(config: LiveConfig, metrics: &Metrics) -> Self {
         FailedKeys {
             shown: Mutex::default(),
-            interval: WINDOW / config.admin_key_failures_per_minute.max(1),
-            is_keyless: config.admin_keys_sha256.is_empty(),
+            config,
             total: metrics.admin_key_failures.clone(),
         }
+    }
+
+    /// The time after which one failure is paid off.
+    fn interval(&self) -> Duration {
+        WINDOW / self.config.load().admin_key_failures_per_minute.max(1)
+    }
+
+    /// Whether no key is configured, so that none can be guessed.
+    fn is_keyless(&self) -> bool {
+        self.config.load().admin_keys_sha256.is_empty()
     }
 
     /// Judges a key by the result of its check; counts a wrong one.
@@ -77,7 +84,7 @@ impl FailedKeys {
         now: Instant,
     ) -> Result<String, Problem> {
         let is_wrong = checked.as_ref().is_err_and(|problem| problem.code == Code::AdminKeyWrong);
-        if self.is_keyless || checked.is_err() && !is_wrong {
+        if self.is_keyless() || checked.is_err() && !is_wrong {
             return checked;
         }
         let refusal = self.refusal(caller, !is_wrong, now);
@@ -99,7 +106,7 @@ impl FailedKeys {
         checked: Result<String, Problem>,
         now: Instant,
     ) -> Result<String, Problem> {
-        if self.is_keyless {
+        if self.is_keyless() {
             return checked;
         }
         let refusal = self.refusal(caller, checked.is_ok(), now);
@@ -123,7 +130,7 @@ impl FailedKeys {
             return None;
         }
         let owed = history.clear_at.saturating_duration_since(now);
-        let wait = owed.saturating_sub(WINDOW - self.interval);
+        let wait = owed.saturating_sub(WINDOW - self.interval());
         (!wait.is_zero()).then(|| too_many(wait))
     }
 
@@ -144,7 +151,7 @@ impl FailedKeys {
             let key = key(&shown, caller);
             let history = History { clear_at: now, admins_until: None };
             let history = shown.entry(key).or_insert(history);
-            history.clear_at = history.clear_at.max(now) + self.interval;
+            history.clear_at = history.clear_at.max(now) + self.interval();
         }
         if let Some(unlogged_before) = WARNINGS.take(now) {
             let address = caller.address.map(|address| address.to_string());
@@ -180,6 +187,7 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+    use crate::config::Config;
     use crate::domain::RouteClass;
     use crate::gates::address;
 
@@ -188,9 +196,14 @@ mod tests {
         address::of_client(&Config::default(), &request.to_http_request(), RouteClass::Admin)
     }
 
-    fn config() -> Config {
+    fn config() -> LiveConfig {
         let keys = vec![format!("ops:{}", "ab".repeat(32)).parse().unwrap()];
-        Config { admin_key_failures_per_minute: 3, admin_keys_sha256: keys, ..Config::default() }
+        let config = Config {
+            admin_key_failures_per_minute: 3,
+            admin_keys_sha256: keys,
+            ..Config::default()
+        };
+        (&config).into()
     }
 
     fn wrong() -> Result<String, Problem> {
@@ -199,8 +212,7 @@ mod tests {
 
     #[test]
     fn address_over_the_limit_is_refused_until_it_is_paid_off() {
-        let config = config();
-        let failed = FailedKeys::new(&config, &Metrics::new("test"));
+        let failed = FailedKeys::new(config(), &Metrics::new("test"));
         let (eve, ops, now) = (caller("9.9.9.9"), caller("8.8.8.8"), Instant::now());
         let code = |result: Result<String, Problem>| result.map_err(|problem| problem.code);
         for _ in 0..3 {
@@ -221,7 +233,7 @@ mod tests {
 
     #[test]
     fn admins_address_is_refused_wrong_keys_alone() {
-        let failed = FailedKeys::new(&config(), &Metrics::new("test"));
+        let failed = FailedKeys::new(config(), &Metrics::new("test"));
         let (office, now) = (caller("8.8.8.8"), Instant::now());
         let code = |result: Result<String, Problem>| result.map_err(|problem| problem.code);
         let right = || Ok("ops".to_owned());
@@ -235,7 +247,7 @@ mod tests {
 
     #[test]
     fn missing_key_is_no_failure() {
-        let failed = FailedKeys::new(&config(), &Metrics::new("test"));
+        let failed = FailedKeys::new(config(), &Metrics::new("test"));
         let missing = Err(Problem::new(Code::AdminKeyMissing, "missing"));
         let judged = failed.judge(&caller("9.9.9.9"), missing, Instant::now());
         assert_eq!(judged.unwrap_err().code, Code::AdminKeyMissing);

@@ -18,7 +18,8 @@ impl Gates {
         caller: &Caller,
         now: Instant,
     ) -> Result<String, Problem> {
-        let checked = admin::check_key(&self.config, request, caller);
+        let config = self.config.load();
+        let checked = admin::check_key(&config, request, caller);
         self.failed_keys.judge(caller, checked, now)
     }
 
@@ -41,7 +42,8 @@ impl Gates {
     /// Passes an admin's request through the gates; returns the key's name.
     pub async fn pass_admin(&self, head: &RequestHead) -> Result<String, Problem> {
         let caller = self.enter(&head.http, RouteClass::Admin, head.started)?;
-        let checked = admin::check(&self.config, &head.http, &caller);
+        let config = self.config.load();
+        let checked = admin::check(&config, &head.http, &caller);
         let admin = self.failed_keys.judge(&caller, checked, head.started);
         self.admit_admin(admin, &caller, head.started)
     }
@@ -54,7 +56,8 @@ impl Gates {
         if !admin::key_is_shown(&head.http) {
             return Ok(false);
         }
-        let checked = admin::check_key(&self.config, &head.http, caller);
+        let config = self.config.load();
+        let checked = admin::check_key(&config, &head.http, caller);
         self.failed_keys.judge_again(caller, checked, head.started).map(|_| true)
     }
 }

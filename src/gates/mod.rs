@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use actix_web::HttpRequest;
 use arc_swap::ArcSwap;
 
-use crate::config::Config;
+use crate::config::{Config, KeyError, LiveConfig};
 use crate::domain::admission_token::AdmissionToken;
 use crate::domain::rules::RuleError;
 use crate::domain::{BookingId, EventId, Policy, RouteClass, UserId};
@@ -37,7 +37,6 @@ pub(super) use address::is_from_this_machine;
 pub use caller::{Caller, NamesUsers, named_user, user_of};
 use failed_keys::FailedKeys;
 use identity::Identity;
-pub use identity::KeyError;
 use meters::{Gate, Meters};
 use quotas::{Counted, Grant};
 pub use quotas::{Quotas, RateLimitHeaders};
@@ -49,8 +48,8 @@ const EVICT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// All gates of one server.
 pub struct Gates {
-    config: Arc<Config>,
-    identity: Identity,
+    config: LiveConfig,
+    identity: ArcSwap<Identity>,
     rules: ArcSwap<Rules>,
     quotas: Quotas,
     failed_keys: FailedKeys,
@@ -63,14 +62,15 @@ impl Gates {
     /// # Errors
     /// If the settings' rules are invalid (`Config::check` refuses such), or a key file cannot be
     /// used.
-    pub fn new(config: Arc<Config>, quotas: Quotas, metrics: &Metrics) -> Result<Self, GatesError> {
-        let policy = Policy::new(&config.base_policy(), &Default::default())?;
+    pub fn new(config: LiveConfig, quotas: Quotas, metrics: &Metrics) -> Result<Self, GatesError> {
+        let settings = config.load_full();
+        let policy = Policy::new(&settings.base_policy(), &Default::default())?;
         let rules = Rules::new(policy, None);
         Ok(Gates {
-            identity: Identity::new(&config)?,
+            identity: ArcSwap::from_pointee(Identity::new(&settings)?),
             rules: ArcSwap::from_pointee(rules),
             quotas,
-            failed_keys: FailedKeys::new(&config, metrics),
+            failed_keys: FailedKeys::new(config.clone(), metrics),
             meters: Meters::new(metrics),
             config,
         })
@@ -80,6 +80,27 @@ impl Gates {
     pub fn adopt(&self, policy: Policy) {
         let before = self.rules.load();
         self.rules.store(Arc::new(Rules::new(policy, Some(&before))));
+    }
+
+    /// The settings in effect.
+    pub fn config(&self) -> &LiveConfig {
+        &self.config
+    }
+
+    /// Reads the keys that tokens are verified with by these settings; `None` if nothing about
+    /// identity has changed.
+    ///
+    /// # Errors
+    /// If a key file cannot be used.
+    pub fn prepare_identity(&self, new: &Config) -> Result<Option<NewIdentity>, KeyError> {
+        let next = Identity::new(new)?;
+        let is_same = self.identity.load().is_same_as(&next);
+        Ok(Some(NewIdentity(Arc::new(next))).filter(|_| !is_same))
+    }
+
+    /// Identifies users by these keys from now on. Tokens verified before are verified again.
+    pub fn adopt_identity(&self, new: NewIdentity) {
+        self.identity.store(new.0);
     }
 
     /// The rules in force.
@@ -149,7 +170,7 @@ impl Gates {
     ) -> Result<Caller, Problem> {
         let rules = self.rules.load();
         let mut meter = self.meters.begin();
-        let mut caller = address::of_client(&self.config, request, class);
+        let mut caller = address::of_client(&self.config.load(), request, class);
         meter.passes(Gate::Access, rules.access_of_address(&mut caller))?;
         meter.passes(Gate::Rate, rules.rate_of_address(&caller, now))?;
         let shows_key = admin::key_is_shown(request);
@@ -193,7 +214,7 @@ impl Gates {
     }
 
     fn identify(&self, request: &HttpRequest, caller: &mut Caller) -> Result<Verdict, Problem> {
-        if let Some(identified) = self.identity.of_user(request, caller)? {
+        if let Some(identified) = self.identity.load().of_user(request, caller)? {
             caller.may_be_program |= identified.is_backend;
             caller.user = Some(identified.user);
         }
@@ -213,6 +234,9 @@ impl Gates {
         Ok(())
     }
 }
+
+/// What users are identified by after a reload.
+pub struct NewIdentity(Arc<Identity>);
 
 /// An error in the gates' settings; the text explains how to mend it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -273,7 +297,7 @@ impl Gates {
     pub fn pass_address(&self, head: &RequestHead) -> Result<(), Problem> {
         let rules = self.rules.load();
         let mut meter = self.meters.begin();
-        let mut caller = address::of_client(&self.config, &head.http, RouteClass::Events);
+        let mut caller = address::of_client(&self.config.load(), &head.http, RouteClass::Events);
         meter.passes(Gate::Access, rules.access_of_address(&mut caller))?;
         meter.passes(Gate::Rate, rules.rate_of_address(&caller, head.started))
     }
@@ -302,7 +326,7 @@ impl Gates {
     ) -> Result<Screened<'a>, Problem> {
         let caller = self.enter(&head.http, class, head.started)?;
         if caller.user.is_none() && caller.admin.is_none() {
-            let missing = Err(self.identity.missing());
+            let missing = Err(self.identity.load().missing());
             self.meters.begin().passes(Gate::Identity, missing)?;
         }
         Ok(Screened::new(self, head, caller))

@@ -15,8 +15,8 @@ use prometheus::IntCounter;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use crate::config::Config;
-use crate::config::values::{Auth, Network};
+use crate::config::LiveConfig;
+use crate::config::values::Auth;
 use crate::domain::ClientNetwork;
 use crate::telemetry::Metrics;
 
@@ -33,9 +33,7 @@ pub struct Connections {
     open: PerClient,
     per_client_max: usize,
     stall_timeout: Duration,
-    /// Of `trusted_proxies` and `identity_proxies`.
-    proxies: Vec<Network>,
-    loopback_is_exempt: bool,
+    config: LiveConfig,
     answered: IntCounter,
     closed: IntCounter,
 }
@@ -50,14 +48,14 @@ pub struct Connection {
 
 impl Connections {
     /// No connections.
-    pub fn new(config: &Config, metrics: &Metrics) -> Self {
+    pub fn new(live: LiveConfig, metrics: &Metrics) -> Self {
+        let config = live.load_full();
         let refused = |how| metrics.connections_refused.with_label_values(&[how]);
         Connections {
             open: PerClient::new(metrics.limiter_entries.with_label_values(&["connections"])),
             per_client_max: config.http_connections_per_address_max,
             stall_timeout: Duration::from_millis(config.http_stall_timeout_ms),
-            proxies: [&config.trusted_proxies[..], &config.identity_proxies].concat(),
-            loopback_is_exempt: config.auth == Auth::Trusted,
+            config: live,
             answered: refused("answered"),
             closed: refused("closed"),
         }
@@ -82,8 +80,10 @@ impl Connections {
 
     /// `None` for exempt clients.
     fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Connection> {
-        let is_local = self.loopback_is_exempt && peer.is_loopback();
-        if is_local || self.proxies.iter().any(|network| network.contains(peer)) {
+        let config = self.config.load();
+        let is_local = config.auth == Auth::Trusted && peer.is_loopback();
+        let mut proxies = config.trusted_proxies.iter().chain(&config.identity_proxies);
+        if is_local || proxies.any(|network| network.contains(peer)) {
             return None;
         }
         let client = ClientNetwork::of(peer);
@@ -137,9 +137,10 @@ pub fn check(request: &HttpRequest) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     fn connections(config: Config) -> Arc<Connections> {
-        Arc::new(Connections::new(&config, &Metrics::new("test")))
+        Arc::new(Connections::new((&config).into(), &Metrics::new("test")))
     }
 
     #[test]

@@ -7,7 +7,6 @@
 
 use std::future::Future;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use actix_cors::Cors;
 use actix_web::Error;
@@ -19,7 +18,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use futures_util::TryFutureExt;
 use futures_util::future::Either;
 
-use crate::config::Config;
+use crate::config::{Config, LiveConfig};
 use crate::telemetry::Metrics;
 
 use super::headers::TRACE_ID;
@@ -123,12 +122,12 @@ fn allows_any_header(config: &Config) -> bool {
 /// Answers refused preflights; one per HTTP thread.
 #[derive(Clone)]
 pub struct Preflights {
-    shared: Rc<(Arc<Config>, Metrics)>,
+    shared: Rc<(LiveConfig, Metrics)>,
 }
 
 impl Preflights {
     /// Refuses by these settings, and counts refusals in these metrics.
-    pub fn new(config: Arc<Config>, metrics: Metrics) -> Self {
+    pub fn new(config: LiveConfig, metrics: Metrics) -> Self {
         Preflights { shared: Rc::new((config, metrics)) }
     }
 
@@ -142,9 +141,12 @@ impl Preflights {
         T: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
         B: MessageBody + 'static,
     {
-        let (config, _) = &*self.shared;
-        let refusal = match has_origins(config) && is_preflight(request.request()) {
-            true => check(config, request.request()).err(),
+        let refusal = match is_preflight(request.request()) {
+            true => {
+                let config = self.shared.0.load();
+                let checked = has_origins(&config).then(|| check(&config, request.request()));
+                checked.and_then(Result::err)
+            }
             false => None,
         };
         match refusal {

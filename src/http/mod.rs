@@ -7,6 +7,7 @@ pub mod cors;
 pub mod fields;
 pub mod head;
 pub mod headers;
+pub mod live_cors;
 pub mod monitoring;
 pub mod origin;
 pub mod outgoing;

@@ -16,7 +16,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use serde::Serialize;
 use tokio::time::sleep;
 
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::lifecycle::Shutdown;
 
 /// Prometheus' text format.
@@ -44,7 +44,7 @@ pub trait Monitored: Send + Sync + 'static {
 
 struct Shared<M> {
     monitored: M,
-    config: Arc<Config>,
+    config: LiveConfig,
     /// Whether the server listens on loopback.
     is_local: bool,
 }
@@ -53,7 +53,7 @@ struct Shared<M> {
 pub async fn serve<M: Monitored + Clone>(
     listener: Arc<TcpListener>,
     monitored: M,
-    config: Arc<Config>,
+    config: LiveConfig,
     shutdown: Shutdown,
 ) {
     let server = listener.try_clone().and_then(|listener| server(listener, monitored, config));
@@ -82,7 +82,7 @@ pub async fn serve<M: Monitored + Clone>(
 pub fn server<M: Monitored>(
     listener: TcpListener,
     monitored: M,
-    config: Arc<Config>,
+    config: LiveConfig,
 ) -> io::Result<Server> {
     let is_local = listener.local_addr()?.ip().is_loopback();
     let shared = Data::new(Shared { monitored, config, is_local });
@@ -107,7 +107,7 @@ pub fn server<M: Monitored>(
 /// health routes accept any name.
 async fn metrics<M: Monitored>(shared: Data<Shared<M>>, request: HttpRequest) -> HttpResponse {
     let is_own =
-        |host: &HeaderValue| host.to_str().is_ok_and(|host| shared.config.is_own_host(host));
+        |host: &HeaderValue| host.to_str().is_ok_and(|host| shared.config.load().is_own_host(host));
     if shared.is_local && !request.headers().get_all(HOST).all(is_own) {
         return HttpResponse::Forbidden().json(serde_json::json!({
             "error": "host_forbidden",

@@ -32,22 +32,19 @@ impl Trigger {
         self.0.cancel();
     }
 
-    /// Requests shutdown at the first SIGTERM, SIGINT or SIGHUP; a second signal ends the process at
-    /// once.
+    /// Requests shutdown at the first SIGTERM or SIGINT; a second signal ends the process at once.
     ///
     /// # Errors
     /// If the process cannot listen to signals.
     pub fn on_signals(self) -> io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
         tokio::spawn(async move {
             // Runs as long as the process and owns nothing that needs cleaning up.
             loop {
                 let name = tokio::select! {
                     _ = terminate.recv() => "SIGTERM",
                     _ = interrupt.recv() => "SIGINT",
-                    _ = hang_up.recv() => "SIGHUP",
                 };
                 if self.0.is_cancelled() {
                     tracing::warn!("second {name}: exiting at once");

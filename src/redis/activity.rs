@@ -49,6 +49,15 @@ impl Engine {
         Ok(fields)
     }
 
+    /// The fields of an event's series in the window of one step.
+    pub async fn activity_in_step(
+        &self,
+        event: EventId,
+        step: i64,
+    ) -> Result<Vec<Field>, RedisError> {
+        self.fields(event, self.keys().activity(event, step.div_euclid(WINDOW_STEPS))).await
+    }
+
     /// How many requests processes refused of an event.
     pub async fn refusals(&self, event: EventId) -> Result<Vec<Field>, RedisError> {
         self.fields(event, self.keys().refusals(event)).await

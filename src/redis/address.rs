@@ -16,7 +16,7 @@ use fred::types::config::{ClusterDiscoveryPolicy, Config, Server, ServerConfig, 
 use rustls::ClientConfig;
 
 use self::parsing::{Kind, check_parameters, database, deployment, kind_of};
-use super::tls::{Tls, TlsFault, TlsFiles};
+use super::tls::{NewTls, Tls, TlsFault, TlsFiles};
 use crate::secrets::{HINT, ParsedUrl, Secret, ServiceUrl, UrlFault};
 
 /// A server of the deployment.
@@ -163,6 +163,14 @@ impl RedisAddress {
     pub fn load(&self) -> Result<(), AddressFault> {
         self.tls.as_ref().map_or(Ok(()), |tls| tls.client_config().map(drop))?;
         Ok(())
+    }
+
+    /// Reads other files of certificates and keys; `None` if connections are not encrypted.
+    ///
+    /// # Errors
+    /// If one cannot be used.
+    pub fn prepare_tls(&self, files: &TlsFiles) -> Result<Option<NewTls>, TlsFault> {
+        self.tls.as_ref().map(|tls| tls.prepare(files)).transpose()
     }
 
     /// The URL with its password: for connecting, never for display.

@@ -73,4 +73,4 @@ pub use scripts::room_upkeep::{RoomAdmission, RoomConfiguration};
 pub use scripts::settle::{SettleReply, Settlement};
 pub use scripts::snapshot::{Detail, EventSnapshot};
 pub use scripts::{EventReply, ScriptReply, Timed};
-pub use tls::{TlsFault, TlsFiles};
+pub use tls::{NewTls, TlsFault, TlsFiles};

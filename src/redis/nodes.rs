@@ -50,6 +50,16 @@ impl Engine {
         nodes.into_iter().zip(facts).map(answer_of).collect()
     }
 
+    /// The text of `INFO` of each node that serves partitions, read concurrently.
+    pub async fn nodes_info(&self) -> Vec<NodeAnswer<String>> {
+        let nodes = self.router().nodes();
+        let requests: Vec<_> =
+            nodes.iter().map(|one| self.command("INFO", one.1, Vec::new())).collect();
+        let answers = join_all(requests).await;
+        let texts = answers.into_iter().map(|info| text(Some(info?)));
+        nodes.into_iter().zip(texts).map(answer_of).collect()
+    }
+
     /// Whether any node answers within the command bound: the first answer counts, so that a silent
     /// node delays no caller.
     ///

@@ -1,15 +1,17 @@
 //! TLS to Redis: the trusted authorities, the client certificate, and the expected server name.
-//! Files are read once, at start.
+//! Files are read at start, and again by a reload, which connections made later go by.
 
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
+use arc_swap::ArcSwapOption;
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::secrets::FilePath;
@@ -66,7 +68,7 @@ pub enum TlsFault {
 pub(super) struct Tls {
     files: TlsFiles,
     server_name: Option<ServerName<'static>>,
-    loaded: Arc<OnceLock<Arc<ClientConfig>>>,
+    current: Arc<Current>,
 }
 
 impl Tls {
@@ -78,7 +80,7 @@ impl Tls {
             "" => None,
             name => Some(ServerName::try_from(name.to_owned()).map_err(|_| TlsFault::ServerName)?),
         };
-        Ok(Tls { files: files.clone(), server_name, loaded: Arc::default() })
+        Ok(Tls { files: files.clone(), server_name, current: Arc::default() })
     }
 
     /// The name that the servers' certificates must be for, where it is not the host's.
@@ -86,29 +88,39 @@ impl Tls {
         Some(self.files.server_name.as_str()).filter(|name| !name.is_empty())
     }
 
-    /// What the client library connects with.
+    /// What the client library connects with. It follows a reload: verifier and client certificate are
+    /// looked up at each handshake.
     pub fn client_config(&self) -> Result<ClientConfig, TlsFault> {
-        if let Some(config) = self.loaded.get() {
-            return Ok(ClientConfig::clone(config));
+        if self.current.0.load().is_none() {
+            self.current.0.store(Some(Arc::new(self.read(&self.files)?)));
         }
-        let config = self.read()?;
-        Ok(ClientConfig::clone(self.loaded.get_or_init(|| Arc::new(config))))
-    }
-
-    fn read(&self) -> Result<ClientConfig, TlsFault> {
-        let provider = Arc::new(ring::default_provider());
-        let verifier = self.verifier(&provider)?;
-        let builder = ClientConfig::builder_with_provider(provider)
+        let current = self.current.clone();
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             // The provider has suites of both versions.
-            .map_err(|error| self.ca_fault(error))?
+            .map_err(|error| ca_fault(&self.files, error))?
             .dangerous()
-            .with_custom_certificate_verifier(verifier);
-        if self.files.cert.is_empty() {
-            return Ok(builder.with_no_client_auth());
+            .with_custom_certificate_verifier(current.clone());
+        Ok(builder.with_client_cert_resolver(current))
+    }
+
+    /// Reads other files; changes nothing yet.
+    pub fn prepare(&self, files: &TlsFiles) -> Result<NewTls, TlsFault> {
+        if files.cert.is_empty() != files.key.is_empty() {
+            return Err(TlsFault::HalfPair);
         }
-        let chain = certificates("redis_tls_cert_file", &self.files.cert)?;
-        let (setting, path) = ("redis_tls_key_file", &self.files.key);
+        let loaded = Arc::new(self.read(files)?);
+        Ok(NewTls { current: self.current.clone(), loaded })
+    }
+
+    fn read(&self, files: &TlsFiles) -> Result<Loaded, TlsFault> {
+        let provider = Arc::new(ring::default_provider());
+        let verifier = self.verifier(files, &provider)?;
+        if files.cert.is_empty() {
+            return Ok(Loaded { verifier, client: None });
+        }
+        let chain = certificates("redis_tls_cert_file", &files.cert)?;
+        let (setting, path) = ("redis_tls_key_file", &files.key);
         let key = PrivateKeyDer::from_pem_file(path.expose()).map_err(|error| {
             // The library's text may quote the file.
             let reason = match Path::new(path.expose()).exists() {
@@ -117,37 +129,117 @@ impl Tls {
             };
             file_fault(setting, path, reason)
         })?;
-        let pair = builder.with_client_auth_cert(chain, key);
-        pair.map_err(|error| {
+        let client = CertifiedKey::from_der(chain, key, &provider).map_err(|error| {
             file_fault(setting, path, format!("does not fit the certificate: {error}"))
-        })
+        })?;
+        Ok(Loaded { verifier, client: Some(Arc::new(client)) })
     }
 
     /// The verifier of server certificates.
     fn verifier(
         &self,
+        files: &TlsFiles,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ServerCertVerifier>, TlsFault> {
         let mut roots = RootCertStore::empty();
-        if self.files.ca.is_empty() {
+        if files.ca.is_empty() {
             roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         } else {
-            for certificate in certificates("redis_tls_ca_file", &self.files.ca)? {
-                roots.add(certificate).map_err(|error| self.ca_fault(error))?;
+            for certificate in certificates("redis_tls_ca_file", &files.ca)? {
+                roots.add(certificate).map_err(|error| ca_fault(files, error))?;
             }
         }
         let inner = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone())
             .build()
-            .map_err(|error| self.ca_fault(error))?;
+            .map_err(|error| ca_fault(files, error))?;
         Ok(match &self.server_name {
             Some(name) => Arc::new(NamedVerifier { inner, name: name.clone() }),
             None => inner,
         })
     }
+}
 
-    fn ca_fault(&self, error: impl fmt::Display) -> TlsFault {
-        file_fault("redis_tls_ca_file", &self.files.ca, error.to_string())
+/// Certificates and keys that were read, for connections made from now on.
+pub struct NewTls {
+    current: Arc<Current>,
+    loaded: Arc<Loaded>,
+}
+
+impl NewTls {
+    /// Uses them for connections made from now on.
+    pub fn apply(self) {
+        self.current.0.store(Some(self.loaded));
     }
+}
+
+/// What the files held.
+#[derive(Debug)]
+struct Loaded {
+    verifier: Arc<dyn ServerCertVerifier>,
+    /// The client's certificate with its key, if there is one.
+    client: Option<Arc<CertifiedKey>>,
+}
+
+/// What is in use; `None` before the files were read, when there are no connections.
+#[derive(Debug, Default)]
+struct Current(ArcSwapOption<Loaded>);
+
+impl Current {
+    fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+        let loaded = self.0.load();
+        let verifier = loaded.as_ref().map(|loaded| loaded.verifier.clone());
+        verifier.ok_or_else(|| rustls::Error::General("no certificates were read".to_owned()))
+    }
+}
+
+impl ResolvesClientCert for Current {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.load().as_ref()?.client.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.load().as_ref().is_some_and(|loaded| loaded.client.is_some())
+    }
+}
+
+impl ServerCertVerifier for Current {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verifier = self.verifier()?;
+        verifier.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier()?.verify_tls12_signature(message, cert, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier()?.verify_tls13_signature(message, cert, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier().map_or_else(|_| Vec::new(), |verifier| verifier.supported_verify_schemes())
+    }
+}
+
+fn ca_fault(files: &TlsFiles, error: impl fmt::Display) -> TlsFault {
+    file_fault("redis_tls_ca_file", &files.ca, error.to_string())
 }
 
 fn file_fault(setting: &'static str, path: &FilePath, reason: String) -> TlsFault {

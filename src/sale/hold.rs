@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::catalogue::Catalogue;
 use super::compensation::Compensation;
 use super::error::AdmissionFault;
 use super::selection::CheckedSelection;
@@ -224,15 +225,26 @@ impl Sale {
 
     /// Returns the event from MongoDB, if it is newer than the one that Redis refused.
     pub(super) async fn newer_event(&self, event: &Arc<Event>) -> Result<Arc<Event>, SaleError> {
-        let newer = self.inner.catalogue.refresh(event.id).await?;
-        let newer = newer.ok_or(SaleError::EventUnknown(event.id))?;
-        if newer.generation == event.generation && newer.layout_version == event.layout_version {
-            // Redis is behind MongoDB: it has lost data and must be restored.
-            self.report_behind(&newer);
-            return Err(SaleError::EventNotLoaded(event.id));
-        }
-        Ok(newer)
+        newer_event(&self.inner.catalogue, event, &|newer| self.report_behind(newer)).await
     }
+}
+
+/// The event as MongoDB has it, where Redis names another generation.
+///
+/// # Errors
+/// If MongoDB has the same one: then Redis has lost data and must be restored, which is reported.
+pub(super) async fn newer_event(
+    catalogue: &Catalogue,
+    event: &Arc<Event>,
+    report_behind: &(dyn Fn(&Event) + Send + Sync),
+) -> Result<Arc<Event>, SaleError> {
+    let newer = catalogue.refresh(event.id).await?;
+    let newer = newer.ok_or(SaleError::EventUnknown(event.id))?;
+    if newer.generation == event.generation && newer.layout_version == event.layout_version {
+        report_behind(&newer);
+        return Err(SaleError::EventNotLoaded(event.id));
+    }
+    Ok(newer)
 }
 
 /// The kind of a refusal by Redis, as it is counted for operators.

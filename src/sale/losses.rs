@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Sale;
-use crate::archive::ArchivedBooking;
+use crate::archive::{Archive, ArchivedBooking};
 use crate::domain::{Booking, BookingId, Event, EventId, LoadState, Outcome, Partition, Status};
 use crate::redis::GetBookingReply;
 use crate::telemetry::{trace, warn_repeated};
@@ -123,11 +123,19 @@ impl Sale {
     }
 
     /// Returns the booking from the archive if it is decided and the archive responds in time.
-    pub(super) async fn outcome_in_archive(&self, id: BookingId) -> Option<ArchivedBooking> {
-        let archive = self.inner.archive.promptly();
-        let found = tokio::time::timeout(ARCHIVE_BOUND, archive.booking(id)).await;
-        found.ok()?.ok().flatten().filter(|archived| archived.outcome.is_some())
+    async fn outcome_in_archive(&self, id: BookingId) -> Option<ArchivedBooking> {
+        outcome_in_archive(&self.inner.archive, id).await
     }
+}
+
+/// Returns the booking from the archive if it is decided and the archive responds in time.
+pub(super) async fn outcome_in_archive(
+    archive: &Archive,
+    id: BookingId,
+) -> Option<ArchivedBooking> {
+    let archive = archive.promptly();
+    let found = tokio::time::timeout(ARCHIVE_BOUND, archive.booking(id)).await;
+    found.ok()?.ok().flatten().filter(|archived| archived.outcome.is_some())
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@
 //! * *Two operators at once*: the compare-and-set of the second fails; it reads again and applies its
 //!   change on top.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::unix_now_ms;
@@ -169,12 +169,59 @@ pub trait PolicyFollower: Send + Sync {
     fn note_unusable(&self, is_unusable: bool);
 }
 
+/// The policy in force in a process: the settings' own, and the operators' changes above it. Both may
+/// change while it runs.
+pub struct PolicyInForce {
+    parts: Mutex<(BasePolicy, LivePolicy)>,
+    follower: Arc<dyn PolicyFollower>,
+}
+
+impl PolicyInForce {
+    /// The settings' policy, until the operators' changes are read.
+    pub fn new(base: BasePolicy, follower: Arc<dyn PolicyFollower>) -> Self {
+        PolicyInForce { parts: Mutex::new((base, LivePolicy::default())), follower }
+    }
+
+    /// Adopts the operators' changes; returns their revision.
+    ///
+    /// # Errors
+    /// If the result is invalid: nothing changes.
+    fn adopt_live(&self, live: LivePolicy) -> Result<i64, PolicyError> {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let policy = live.above(&parts.0)?;
+        let revision = policy.revision;
+        parts.1 = live;
+        self.follower.adopt(policy);
+        Ok(revision)
+    }
+
+    /// Checks whether the operators' changes fit another policy of the settings.
+    ///
+    /// # Errors
+    /// If the result is invalid.
+    pub fn check_base(&self, base: &BasePolicy) -> Result<(), PolicyError> {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.1.above(base).map(drop)
+    }
+
+    /// Adopts another policy of the settings.
+    ///
+    /// # Errors
+    /// If the operators' changes do not fit it: nothing changes.
+    pub fn adopt_base(&self, base: BasePolicy) -> Result<(), PolicyError> {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let policy = parts.1.above(&base)?;
+        parts.0 = base;
+        self.follower.adopt(policy);
+        Ok(())
+    }
+}
+
 /// Keeps a process' policy up to date.
 pub struct PolicyWatch {
     engine: Engine,
     archive: Archive,
-    base: BasePolicy,
-    follower: Arc<dyn PolicyFollower>,
+    in_force: Arc<PolicyInForce>,
     /// Revision of the adopted policy.
     revision: i64,
     /// The mark of the last turn; `None` if Redis did not answer.
@@ -207,22 +254,20 @@ impl From<ArchiveError> for ReadFailure {
 }
 
 impl PolicyWatch {
-    /// Has `follower` adopt the stored policy; [`PolicyWatch::run`] continues.
+    /// Adopts the stored policy; [`PolicyWatch::run`] continues.
     ///
     /// # Errors
     /// If the archive does not answer. An unusable policy is logged and ignored.
     pub async fn begin(
         engine: Engine,
         archive: Archive,
-        base: BasePolicy,
-        follower: Arc<dyn PolicyFollower>,
+        in_force: Arc<PolicyInForce>,
     ) -> Result<Self, ArchiveError> {
         let now = Instant::now();
         let mut watch = PolicyWatch {
             engine,
             archive,
-            base,
-            follower,
+            in_force,
             revision: 0,
             mark: None,
             watchful_until: now,
@@ -241,8 +286,7 @@ impl PolicyWatch {
         PolicyWatch {
             engine: self.engine.clone(),
             archive: self.archive.clone(),
-            base: self.base.clone(),
-            follower: self.follower.clone(),
+            in_force: self.in_force.clone(),
             revision: 0,
             mark: None,
             watchful_until: now,
@@ -306,7 +350,7 @@ impl PolicyWatch {
         }
         // While the archive is unavailable, whether the policy is usable is unknown.
         if !matches!(failure, Some(ReadFailure::Unavailable(_))) {
-            self.follower.note_unusable(failure.is_some());
+            self.in_force.follower.note_unusable(failure.is_some());
         }
         failure
     }
@@ -317,12 +361,10 @@ impl PolicyWatch {
             return Ok(());
         }
         let stored = archive.stored_policy().await?;
-        let policy = stored.live.above(&self.base);
-        let policy = policy.map_err(|error| ReadFailure::Unusable(error.to_string()))?;
-        self.revision = policy.revision;
+        let revision = self.in_force.adopt_live(stored.live);
+        self.revision = revision.map_err(|error| ReadFailure::Unusable(error.to_string()))?;
         let (revision, by) = (self.revision, stored.by.as_str());
-        tracing::info!(revision, by, "the gates adopt a changed policy");
-        self.follower.adopt(policy);
+        tracing::info!(revision, by, "the gates adopted a changed policy");
         Ok(())
     }
 }

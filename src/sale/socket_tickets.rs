@@ -26,7 +26,7 @@ impl Sale {
     ) -> Result<(String, i64), SaleError> {
         self.known_event(event).await?;
         let ticket = SocketTicket::new(event, user, unix_now_ms());
-        Ok((ticket.sign(self.waiting_room().token_keys()), ticket.expires_ms))
+        Ok((ticket.sign(&self.waiting_room().token_keys()), ticket.expires_ms))
     }
 
     /// The content of a ticket for an event, which may have been used.
@@ -35,7 +35,7 @@ impl Sale {
     /// If it is no valid ticket, has expired, or is another event's.
     pub fn verify_ticket(&self, event: EventId, text: &str) -> Result<SocketTicket, SaleError> {
         let keys = self.waiting_room().token_keys();
-        let ticket = SocketTicket::verify(keys, text, unix_now_ms()).map_err(|fault| {
+        let ticket = SocketTicket::verify(&keys, text, unix_now_ms()).map_err(|fault| {
             SaleError::TicketInvalid(match fault {
                 TokenFault::Expired => TicketFault::Expired,
                 _ => TicketFault::Altered,

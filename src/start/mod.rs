@@ -4,9 +4,14 @@
 mod attempts;
 mod certificates;
 mod checks;
+mod commands;
+mod control;
+mod log_level;
 mod observers;
 mod probes;
 mod program;
+mod reload;
+mod reloading;
 mod waiting;
 
 use std::sync::Arc;
@@ -33,9 +38,13 @@ use crate::sale::{Observers, Parts, PaymentService, Sale, SaleSettings};
 use crate::telemetry::Metrics;
 
 pub use certificates::show as show_certificates;
+pub use commands::{ApiArguments, WorkerArguments, server_commands};
 pub use observers::show_breakers;
 use probes::PendingServices;
 pub use program::{Failure, program};
+use reload::RoomTokens;
+pub use reload::{Prepared, Reloadable, Reloads};
+pub use reloading::ReloadSource;
 use waiting::WaitLimit;
 pub use waiting::connect_patiently;
 
@@ -69,6 +78,8 @@ pub struct Services {
     pub supervisor: Supervisor,
     /// The archive's id, which identifies the deployment in tokens.
     pub deployment_id: String,
+    /// The settings in effect, and the parts that a reload changes.
+    pub reloads: Reloads,
     /// The export of traces, if it is on; the last spans are sent when it is finished.
     pub traces: Export,
 }
@@ -249,7 +260,8 @@ pub async fn existing(config: &Config) -> Result<Services, StartError> {
     // A tool issues no tokens and needs no id.
     let deployment_id = String::new();
     let traces = Export::default();
-    Ok(Services { engine, archive, provider, supervisor, deployment_id, traces })
+    let reloads = Reloads::new(config);
+    Ok(Services { engine, archive, provider, supervisor, deployment_id, reloads, traces })
 }
 
 fn redis_away(error: RedisError, config: &Config) -> StartError {
@@ -291,7 +303,13 @@ pub fn sale(
         live: Arc::new(observers::LiveMetrics::new(metrics)),
     };
     let faults = Arc::new(Faults::new(config.api_fault_point));
-    Ok(Sale::start(parts, observers, faults, shutdown))
+    let sale = Sale::start(parts, observers, faults, shutdown);
+    services.reloads.register(Arc::new(RoomTokens {
+        rooms: sale.waiting_room().clone(),
+        settings: services.reloads.settings().clone(),
+        deployment_id: services.deployment_id.clone(),
+    }));
+    Ok(sale)
 }
 
 /// The payment service of the worker and the operator's tool.

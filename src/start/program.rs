@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::config::{Config, ConfigArgs};
+use super::reload::ReloadSource;
 use crate::telemetry::logs;
 
 /// Why a server failed, in one line.
@@ -15,7 +16,7 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub async fn program<Work>(
     service: &'static str,
     arguments: &ConfigArgs,
-    work: impl FnOnce(Arc<Config>) -> Work,
+    work: impl FnOnce(Arc<Config>, ReloadSource) -> Work,
 ) -> ExitCode
 where
     Work: Future<Output = Result<(), Failure>>,
@@ -33,7 +34,7 @@ where
 async fn run<Work>(
     service: &'static str,
     arguments: &ConfigArgs,
-    work: impl FnOnce(Arc<Config>) -> Work,
+    work: impl FnOnce(Arc<Config>, ReloadSource) -> Work,
 ) -> Result<(), Failure>
 where
     Work: Future<Output = Result<(), Failure>>,
@@ -43,7 +44,8 @@ where
         print!("{}", config.to_commented_toml());
         return Ok(());
     }
+    let reload = ReloadSource::new(arguments)?;
     let _logs = logs::init(service, config.log_format, &config.log_level)?;
     super::raise_open_files();
-    work(Arc::new(config)).await
+    work(Arc::new(config), reload).await
 }

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::attempts::{self, ConnectFailure};
 use super::probes::{PendingServices, StartupProbes};
-use super::{Services, StartError, observers, provider_of};
+use super::{Reloads, Services, StartError, observers, provider_of};
 use crate::backoff::Backoff;
 use crate::config::Config;
 use crate::lifecycle::Shutdown;
@@ -96,7 +96,8 @@ pub(super) async fn connect_within(
     super::show_certificates(config, metrics);
     let supervisor = Supervisor::new(metrics);
     let traces = Export::default();
-    Ok(Services { engine, archive, provider, supervisor, deployment_id, traces })
+    let reloads = Reloads::new(config);
+    Ok(Services { engine, archive, provider, supervisor, deployment_id, reloads, traces })
 }
 
 impl WaitLimit {

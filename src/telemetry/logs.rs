@@ -13,7 +13,6 @@ use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
@@ -37,9 +36,6 @@ pub enum LogFormat {
 /// Capacity of the queue of lines; further ones are dropped.
 const QUEUED_LINES_MAX: usize = 64_000;
 
-/// Targets that are off unless enabled by name: the server's own start messages.
-const QUIET: &str = "actix_server=warn";
-
 /// Flushes the queue when dropped: keep it until the process ends.
 #[must_use]
 pub struct LogGuard(#[expect(dead_code, reason = "held for its Drop")] WorkerGuard);
@@ -59,7 +55,7 @@ pub fn init(
     let lines =
         tracing_subscriber::fmt::layer().with_writer(writer).event_format(Line { service, format });
     tracing_subscriber::registry()
-        .with(EnvFilter::try_new(format!("{QUIET},{level}"))?)
+        .with(super::log_filter::layer(level)?)
         .with(ClientLines)
         .with(lines)
         .try_init()?;

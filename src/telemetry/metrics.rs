@@ -278,6 +278,13 @@ metrics! {
     restore_seconds: HistogramVec = Worker "holdfast_restore_seconds" [] RESTORE_SECONDS
         "Time of one event's repair.";
 
+    config_reloads: IntCounterVec = Both "holdfast_config_reloads_total" ["result"] NO_BUCKETS
+        "Reloads of the settings: done (ok), or refused whole (refused).";
+    config_last_reload_success: IntGauge = Both "holdfast_config_last_reload_success" [] NO_BUCKETS
+        "0 if the last reload of the settings was refused: what runs differs from the file.";
+    config_last_reload_seconds: Gauge = Both "holdfast_config_last_reload_success_timestamp_seconds" [] NO_BUCKETS
+        "When the settings in effect were read, Unix seconds.";
+
     spans_exported: IntCounter = Both "holdfast_spans_exported_total" [] NO_BUCKETS
         "Spans of traces that the collector took.";
     spans_dropped: IntCounterVec = Both "holdfast_spans_dropped_total" ["reason"] NO_BUCKETS

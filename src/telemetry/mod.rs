@@ -2,6 +2,7 @@
 
 mod client_lines;
 pub mod line_budget;
+pub mod log_filter;
 pub mod logs;
 mod metric_kinds;
 pub mod metrics;

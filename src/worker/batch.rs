@@ -178,7 +178,7 @@ impl Worker {
         let read = &batch.reads[index];
         let deliveries = batch.deliveries.get(&(read.partition, read.id)).copied().unwrap_or(1);
         let (partition, id) = (read.partition.0, read.id);
-        if deliveries < i64::from(self.config.worker_deliveries_max) {
+        if deliveries < i64::from(self.config.load().worker_deliveries_max) {
             warn_repeated!(partition, %id, deliveries, why, "an entry failed and is retried");
             return false;
         }

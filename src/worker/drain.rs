@@ -194,6 +194,6 @@ impl Lane {
     }
 
     fn entries_max(&self) -> usize {
-        self.worker.config.worker_batch_entries as usize
+        self.worker.config.load().worker_batch_entries as usize
     }
 }

@@ -67,8 +67,8 @@ impl Worker {
     /// How long archived entries of a log of this length are kept.
     fn keep_seconds(&self, length: u64) -> u64 {
         // A full log stops holds: once it fills up, archived entries are removed at any age.
-        let is_filling = length > self.config.log_entries_max / 2;
-        if is_filling { 0 } else { self.config.log_keep_seconds }
+        let is_filling = length > self.config.load().log_entries_max / 2;
+        if is_filling { 0 } else { self.config.load().log_keep_seconds }
     }
 
     /// Trims a log; returns the position of its oldest entry.

@@ -51,7 +51,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::archive::Archive;
-use crate::config::Config;
+use crate::config::{Config, LiveConfig};
 use crate::domain::Partition;
 use crate::faults::Faults;
 use crate::http;
@@ -77,7 +77,8 @@ struct Worker(Arc<Shared>);
 struct Shared {
     engine: Engine,
     archive: Archive,
-    config: Arc<Config>,
+    /// The settings in effect.
+    config: LiveConfig,
     metrics: Metrics,
     shutdown: Shutdown,
     /// This worker's name in the consumer group.
@@ -107,7 +108,7 @@ impl std::ops::Deref for Worker {
 impl Shared {
     /// How long an entry must be pending before any worker may claim it.
     fn reclaim_idle(&self) -> Duration {
-        Duration::from_millis(self.config.worker_reclaim_idle_ms)
+        Duration::from_millis(self.config.load().worker_reclaim_idle_ms)
     }
 }
 
@@ -156,10 +157,10 @@ pub async fn run(
         metrics: metrics.clone(),
         shutdown: shutdown.clone(),
         consumer,
-        config: config.clone(),
+        config: services.reloads.settings().clone(),
     }));
     let traces = services.traces;
-    let http = http::monitoring::server(listener, worker.clone(), config.clone())?;
+    let http = http::monitoring::server(listener, worker.clone(), worker.config.clone())?;
     let http_handle = http.handle();
     let mut http = tokio::spawn(http);
     // The admitter throttles while a dependency's state is unknown.

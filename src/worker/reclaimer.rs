@@ -53,8 +53,8 @@ pub(super) async fn run(worker: Worker) {
 
 impl Worker {
     async fn reclaim_from(&self, partition: Partition) -> Result<(), RedisError> {
-        let idle_ms = self.config.worker_reclaim_idle_ms;
-        let count = u64::from(self.config.worker_batch_entries);
+        let idle_ms = self.config.load().worker_reclaim_idle_ms;
+        let count = u64::from(self.config.load().worker_batch_entries);
         let mut start = LogId::default();
         for _ in 0..CLAIMS_MAX {
             let idle = self.engine.pending(partition, WORKER_GROUP, idle_ms, count).await?;

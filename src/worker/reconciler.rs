@@ -46,7 +46,7 @@ struct LeaseCheck {
 
 /// Reconciles payments until shutdown.
 pub(super) async fn run(worker: Worker) {
-    let interval = Duration::from_millis(worker.config.reconcile_interval_ms);
+    let interval = Duration::from_millis(worker.config.load().reconcile_interval_ms);
     let mut pause = interval;
     let mut counted: Option<Instant> = None;
     let mut leases = LeaseCheck::default();

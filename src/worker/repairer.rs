@@ -81,7 +81,7 @@ impl Worker {
                 error!(what = ?loss, "ALARM: redis has lost something");
             }
         }
-        if !self.config.restore_on_loss {
+        if !self.config.load().restore_on_loss {
             return Ok(());
         }
         repaired.retain(|partition, _| losses.contains(&Loss::Log(*partition)));

@@ -63,7 +63,7 @@ impl Worker {
     async fn forget_some(&self, event: EventId, mut skip: u64) -> Result<Option<u64>, SaleError> {
         let partition = self.engine.keys().partition_of(event);
         // The setting is at most a year.
-        let keep_ms = self.config.ended_keep_seconds as i64 * 1_000;
+        let keep_ms = self.config.load().ended_keep_seconds as i64 * 1_000;
         // An earlier time by the estimate of Redis' clock removes a booking a little later.
         let now_ms = match self.engine.clock(partition).now_at_least_ms() {
             Some(now_ms) => now_ms,

@@ -32,7 +32,7 @@ const REVISIT: Duration = Duration::from_secs(30);
 
 /// Sweeps until shutdown.
 pub(super) async fn run(worker: Worker) {
-    let interval = Duration::from_millis(worker.config.sweep_interval_ms);
+    let interval = Duration::from_millis(worker.config.load().sweep_interval_ms);
     let mut sweeps: HashMap<EventId, NextSweep> = HashMap::new();
     let mut log_changes = LogChanges::default();
     let mut listed: Option<Instant> = None;

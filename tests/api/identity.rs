@@ -235,10 +235,11 @@ async fn invalid_key_file_is_reported_at_start() {
     ];
     let place = Place::shared();
     let metrics = Metrics::new("test");
-    let services = start::connect(&place.config(), &metrics).await.unwrap();
+    let mut services = start::connect(&place.config(), &metrics).await.unwrap();
     let (_trigger, shutdown) = holdfast::lifecycle::shutdown_channel();
     for (algorithm, file, expected) in cases {
         let config = std::sync::Arc::new(with_tokens(algorithm, vec![file.clone()]));
+        services.reloads = holdfast::start::Reloads::new(&config);
         let error = api::start_gates(&services, &config, &metrics, &shutdown).await.err().unwrap();
         let text = error.to_string();
         assert!(text.starts_with(&format!("jwt_key_files: {file}: ")), "{text}");

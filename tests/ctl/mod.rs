@@ -3,7 +3,10 @@
 mod access;
 mod audit;
 mod bookings;
+mod cancel;
+mod config_check;
 mod dead_letters;
+mod debug_bundle;
 mod draw;
 mod events;
 mod export;
@@ -16,6 +19,7 @@ mod reconcile;
 mod restore;
 mod seats;
 mod status;
+mod top;
 mod trace;
 mod verify;
 mod verify_faults;

@@ -221,10 +221,14 @@ impl Api {
 
     /// Runs the program, with its place's settings overridden by these.
     pub async fn program(place: &Place, settings: &[(&str, &str)]) -> Self {
-        let environment = place.environment(settings);
+        Api::program_in(&place.environment(settings)).await
+    }
+
+    /// Runs the program in this environment.
+    pub async fn program_in(environment: &[(String, String)]) -> Self {
         let serves = |line: &Value| line["message"] == "serving";
         let path = env!("CARGO_BIN_EXE_holdfast-api");
-        let (program, serving) = Process::started(path, &environment, serves).await;
+        let (program, serving) = Process::started(path, environment, serves).await;
         let base = format!("http://{}", serving["address"].as_str().unwrap());
         let serves = |line: &Value| line["message"] == "serving metrics";
         let serving = program.log_line("it serves metrics", serves).await;

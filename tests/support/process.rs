@@ -119,6 +119,11 @@ impl Process {
         self.signal("TERM");
     }
 
+    /// Asks it to reload its settings (SIGHUP).
+    pub fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
     /// Kills it (SIGKILL).
     pub fn kill(&self) {
         self.signal("KILL");

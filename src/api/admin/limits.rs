@@ -142,7 +142,7 @@ pub struct ChangeLimitsBody {
 pub async fn show(context: RequestContext, _: Payload) -> HandlerResult {
     context.gates().pass_admin(&context.head).await?;
     let stored = context.state.sale.policy().stored().await.map_err(SaleError::from)?;
-    json(StatusCode::OK, &LimitsBody::new(&stored, &context.state.config, None))
+    json(StatusCode::OK, &LimitsBody::new(&stored, &context.state.config.load(), None))
 }
 
 /// Change the mode of limits
@@ -168,7 +168,7 @@ pub async fn change(context: RequestContext, payload: Payload) -> HandlerResult 
 }
 
 async fn changed(context: &RequestContext, admin: &str, change: &ModeChange) -> HandlerResult {
-    let (store, config) = (context.state.sale.policy(), &context.state.config);
+    let (store, config) = (context.state.sale.policy(), context.state.config.load_full());
     let base = config.base_policy();
     if let ModeChange::Rule(rule, _) = change {
         let stored = store.stored().await.map_err(SaleError::from)?;
@@ -192,7 +192,7 @@ async fn changed(context: &RequestContext, admin: &str, change: &ModeChange) -> 
     let changed = store.change(admin, Some(&base), edit).await.map_err(problem)?;
     let within =
         if changed.announced { REACHES_ALL_SECONDS } else { REACHES_ALL_UNANNOUNCED_SECONDS };
-    json(StatusCode::OK, &LimitsBody::new(&changed.stored, config, Some(within)))
+    json(StatusCode::OK, &LimitsBody::new(&changed.stored, &config, Some(within)))
 }
 
 /// The mode to set; of all rules `None` is what the settings say.

@@ -45,7 +45,7 @@ pub struct WhoAmIBody {
 )]
 pub async fn show(context: RequestContext, _: Payload) -> HandlerResult {
     let name = context.gates().pass_admin(&context.head).await?;
-    let config = &context.state.config;
+    let config = context.state.config.load();
     let is_open = config.admin_keys_sha256.is_empty();
     let is_payment_simulated = config.payment_provider == PaymentProvider::Simulated;
     let body = WhoAmIBody {

@@ -48,7 +48,7 @@ impl DetailLevel {
     /// # Errors
     /// If the key is wrong and the public gets no exact counts.
     pub fn of_caller(context: &RequestContext, caller: &Caller) -> Result<Self, Problem> {
-        let detail = context.state.config.public_availability;
+        let detail = context.state.config.load().public_availability;
         if detail == Detail::Coarse && context.gates().shows_admin_key(&context.head, caller)? {
             return Ok(DetailLevel { detail: Detail::Exact, is_privileged: true });
         }
@@ -188,7 +188,7 @@ fn put_headers(
     representation: &Representation,
     level: DetailLevel,
 ) {
-    let max_age = context.state.config.seat_map_max_age_seconds;
+    let max_age = context.state.config.load().seat_map_max_age_seconds;
     let cache = match (level.is_privileged, max_age) {
         (true, _) => HeaderValue::from_static(PRIVATE),
         (false, 0) => HeaderValue::from_static("no-cache"),
@@ -200,7 +200,7 @@ fn put_headers(
     };
     response.append_header((header::CACHE_CONTROL, cache));
     let is_map = representation.content != Content::Availability;
-    let by_key = context.state.config.public_availability == Detail::Coarse;
+    let by_key = context.state.config.load().public_availability == Detail::Coarse;
     let vary = match (is_map, by_key) {
         (true, false) => "Accept, Accept-Encoding",
         (true, true) => "Accept, Accept-Encoding, X-Admin-Key",

@@ -82,7 +82,7 @@ fn check_origin(context: &RequestContext) -> Result<(), Problem> {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let is_allowed = |page: &str| {
         host.is_some_and(|host| origin::is_same(page, host))
-            || cors::allows_origin(&context.state.config, page)
+            || cors::allows_origin(&context.state.config.load(), page)
     };
     // An origin that is not text matches no setting.
     if page.to_str().is_ok_and(is_allowed) {

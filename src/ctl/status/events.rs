@@ -1,12 +1,12 @@
 //! The events in `status`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::archive::{Archive, EventHead};
-use crate::domain::{EventId, LoadState};
+use crate::domain::{Event, EventId, Inventory, LoadState};
 use crate::redis::{Detail, Engine};
 
 use super::Failure;
@@ -33,7 +33,7 @@ pub(super) struct Events {
 
 /// The seats of one event, by Redis.
 #[derive(Serialize)]
-pub(super) struct EventSeats {
+pub(in crate::ctl) struct EventSeats {
     pub id: u32,
     /// Absent while MongoDB is unavailable.
     pub name: Option<String>,
@@ -42,7 +42,21 @@ pub(super) struct EventSeats {
     pub held: u32,
     pub sold: u32,
     pub blocked: u32,
+    /// The price of its sold seats; absent where it is not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub takings: Option<Takings>,
 }
+
+/// The price of sold seats.
+#[derive(Clone, Serialize)]
+pub(in crate::ctl) struct Takings {
+    /// In the currency's minor unit.
+    pub amount: i64,
+    pub currency: String,
+}
+
+/// The events that were read with their prices.
+pub(super) type Priced = HashMap<EventId, Event>;
 
 /// Every event of the catalogue, by id.
 pub(super) async fn all_heads(archive: &Archive) -> Result<Vec<EventHead>, Failure> {
@@ -89,6 +103,7 @@ impl Events {
         loaded: &[EventId],
         heads: Option<&[EventHead]>,
         max: u32,
+        priced: &Priced,
     ) -> Result<Self, Failure> {
         let mut events = Events::without_seats(heads);
         let is_loaded = |id: &EventId| loaded.binary_search(id).is_ok();
@@ -120,6 +135,7 @@ impl Events {
                 held: counts.hold,
                 sold: counts.booked,
                 blocked: counts.blocked,
+                takings: priced.get(&id).map(|event| takings(event, &inventory)),
             });
         }
         Ok(events)
@@ -137,6 +153,14 @@ impl Events {
         }
         issues
     }
+}
+
+fn takings(event: &Event, inventory: &Inventory) -> Takings {
+    let prices = event.layout.sections().iter().map(|section| section.price);
+    let sold = prices.zip(event.layout.section_ranges()).map(|(price, (_, first, seats))| {
+        price * i64::from(inventory.counts(first, seats).booked)
+    });
+    Takings { amount: sold.sum(), currency: event.currency.clone() }
 }
 
 /// `event 1, 2, 3 and 4 more`.

@@ -5,19 +5,24 @@
 
 mod events;
 mod view;
+mod watch;
+
+use std::process::ExitCode;
 
 use serde::Serialize;
 
 use crate::archive::{Archive, EventHead};
 use crate::config::Config;
-use crate::domain::{EventId, RefundCounts};
+use crate::domain::{EventId, LoadState, RefundCounts};
 use crate::redis::{Engine, ServerFacts};
 use crate::sale::workers::{WorkerStatus, workers};
 use crate::start;
 
 use super::failure::Failure;
 use super::lag::Lag;
-use events::{Events, all_heads};
+use super::output::Output;
+pub(super) use events::{EventSeats, Takings};
+use events::{Events, Priced, all_heads};
 
 /// Maximum number of events shown.
 const EVENTS_MAX: u32 = 1_000;
@@ -39,17 +44,21 @@ const BEHIND_SECONDS: f64 = 10.0;
   holdfastctl status
   holdfastctl status --events 100
   holdfastctl status --json | jq '.attention[]'
-  watch -n 5 holdfastctl status")]
+  holdfastctl status --watch 5")]
 pub(super) struct Arguments {
     /// How many events on sale to show with their seats
     #[arg(long, value_name = "N", default_value_t = 8,
           value_parser = clap::value_parser!(u32).range(..=i64::from(EVENTS_MAX)))]
     events: u32,
+    /// Show it again every so many seconds, until interrupted
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2",
+          value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    watch: Option<u32>,
 }
 
 /// The state of a deployment.
 #[derive(Serialize)]
-pub(super) struct Status {
+pub(in crate::ctl) struct Status {
     redis: Service<RedisFacts>,
     mongodb: Service<MongoFacts>,
     /// Absent while Redis is unavailable.
@@ -130,13 +139,97 @@ struct MongoSide {
 }
 
 impl Arguments {
-    pub(super) async fn run(self, config: &Config) -> Result<Status, Failure> {
-        let (redis, mongodb) = tokio::join!(RedisSide::query(config), MongoSide::query(config));
+    pub(super) async fn run(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
+        let mut reader = StatusReader::new(config, self.events);
+        match self.watch {
+            None => output.show(&reader.read().await?),
+            Some(seconds) => watch::run(reader, seconds, output).await,
+        }
+    }
+}
+
+/// Reads the state of a deployment, repeatedly over the same connections.
+pub(super) struct StatusReader<'a> {
+    config: &'a Config,
+    /// How many events are read with their seats.
+    events: u32,
+    engine: Option<Engine>,
+    archive: Option<Archive>,
+    priced: Option<Priced>,
+}
+
+impl<'a> StatusReader<'a> {
+    pub fn new(config: &'a Config, events: u32) -> Self {
+        StatusReader { config, events, engine: None, archive: None, priced: None }
+    }
+
+    /// The same with takings: the first read of an event reads its whole layout.
+    pub fn with_takings(self) -> Self {
+        StatusReader { priced: Some(Priced::new()), ..self }
+    }
+
+    /// Redis, if it answered.
+    pub fn engine(&self) -> Option<&Engine> {
+        self.engine.as_ref()
+    }
+
+    /// The archive, if it answered.
+    pub fn archive(&self) -> Option<&Archive> {
+        self.archive.as_ref()
+    }
+
+    async fn query_redis(
+        engine: &mut Option<Engine>,
+        config: &Config,
+    ) -> Result<RedisSide, Failure> {
+        let connected = match engine.take() {
+            Some(connected) => connected,
+            None => start::existing_engine(config).await?,
+        };
+        RedisSide::query(engine.insert(connected).clone()).await
+    }
+
+    async fn query_mongodb(
+        archive: &mut Option<Archive>,
+        config: &Config,
+    ) -> Result<MongoSide, Failure> {
+        let connected = match archive.take() {
+            Some(connected) => connected,
+            None => start::existing_archive(config).await?,
+        };
+        MongoSide::query(archive.insert(connected).clone()).await
+    }
+
+    /// Reads the prices of the events that are shown and were not read before.
+    async fn read_prices(&mut self, heads: &[EventHead]) -> Result<(), Failure> {
+        let (Some(priced), Some(archive)) = (&mut self.priced, &self.archive) else { return Ok(()) };
+        let shown = heads.iter().rev().filter(|head| head.load_state == LoadState::Opened);
+        for head in shown.take(self.events as usize) {
+            if !priced.contains_key(&head.id)
+                && let Some(event) = archive.event(head.id).await?
+            {
+                priced.insert(head.id, event);
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn read(&mut self) -> Result<Status, Failure> {
+        let config = self.config;
+        let (redis, mongodb) = tokio::join!(
+            Self::query_redis(&mut self.engine, config),
+            Self::query_mongodb(&mut self.archive, config)
+        );
+        if let Ok(side) = &mongodb {
+            self.read_prices(&side.heads).await?;
+        }
+        let priced = self.priced.clone().unwrap_or_default();
         // Every figure appears once: events combine the data of both.
         let (redis, events) = match redis {
             Ok(side) => {
                 let heads = mongodb.as_ref().ok().map(|side| side.heads.as_slice());
-                match Events::with_seats(&side.engine, &side.loaded, heads, self.events).await {
+                let max = self.events;
+                match Events::with_seats(&side.engine, &side.loaded, heads, max, &priced).await {
                     Ok(events) => (Ok(side), events),
                     // It became unavailable in between.
                     Err(error) => (Err(error), Events::without_seats(heads)),
@@ -152,8 +245,7 @@ impl Arguments {
 }
 
 impl RedisSide {
-    async fn query(config: &Config) -> Result<Self, Failure> {
-        let engine = start::existing_engine(config).await?;
+    async fn query(engine: Engine) -> Result<Self, Failure> {
         let (found, silent_nodes) = facts_of(&engine).await?;
         let facts = RedisFacts {
             flavor: found.flavor,
@@ -201,8 +293,7 @@ async fn facts_of(engine: &Engine) -> Result<(ServerFacts, Vec<String>), Failure
 }
 
 impl MongoSide {
-    async fn query(config: &Config) -> Result<Self, Failure> {
-        let archive: Archive = start::existing_archive(config).await?;
+    async fn query(archive: Archive) -> Result<Self, Failure> {
         let info = archive.server_info().await?;
         let facts = MongoFacts {
             version: info.version,

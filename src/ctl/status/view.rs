@@ -14,9 +14,7 @@ const ATTENTION_MAX: usize = 6;
 
 impl CommandResult for Status {
     fn text(&self) -> String {
-        let mut parts =
-            vec![service("Redis", &self.redis, redis), service("MongoDB", &self.mongodb, mongodb)];
-        parts.extend(self.log.as_ref().map(log));
+        let mut parts = self.head();
         parts.push(events(&self.events));
         if !self.workers.is_empty() {
             parts.push(workers(&self.workers));
@@ -29,6 +27,31 @@ impl CommandResult for Status {
         let is_partial = |log: &LogStatus| !log.lag.silent_partitions.is_empty();
         let are_there = self.redis.is_there() && self.mongodb.is_there();
         !are_there || self.log.as_ref().is_some_and(is_partial)
+    }
+}
+
+impl Status {
+    /// The lines about the services and the log.
+    pub(in crate::ctl) fn head(&self) -> Vec<String> {
+        let mut parts =
+            vec![service("Redis", &self.redis, redis), service("MongoDB", &self.mongodb, mongodb)];
+        parts.extend(self.log.as_ref().map(log));
+        parts
+    }
+
+    /// The events on sale that were read, newest first.
+    pub(in crate::ctl) fn events_on_sale(&self) -> &[EventSeats] {
+        &self.events.on_sale
+    }
+
+    /// What needs attention, at most as many lines as are shown.
+    pub(in crate::ctl) fn attention_lines(&self) -> &[String] {
+        &self.attention[..self.attention.len().min(ATTENTION_MAX)]
+    }
+
+    /// The reader of the booking log with this name.
+    pub(in crate::ctl) fn worker(&self, name: &str) -> Option<&WorkerStatus> {
+        self.workers.iter().find(|worker| worker.name == name)
     }
 }
 
@@ -219,6 +242,7 @@ mod tests {
             held: 100_000,
             sold: 400_000,
             blocked: 100_000,
+            takings: None,
         };
         let worker = |n| WorkerStatus {
             name: format!("host-with-a-long-name.example.org:{n}"),

@@ -5,21 +5,18 @@
 //! it (`identity_proxies`), or, in a direct request on this machine, by `X-User-Id` or `?user_id=`.
 
 mod backend;
-mod keys;
-mod ring_provider;
 mod tokens;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 
 use super::{Caller, NamesUsers};
-use crate::config::Config;
+use crate::config::{Config, KeyError};
 use crate::config::values::Auth;
 use crate::domain::UserId;
 use crate::http::params::{Query, USER_PARAMETER};
 use crate::http::problem::{Code, Problem};
 
-pub use keys::KeyError;
 use tokens::Tokens;
 
 const HEADER: HeaderName = HeaderName::from_static("x-user-id");
@@ -54,6 +51,15 @@ impl Identity {
             Auth::Trusted => Identity::Trusted,
             Auth::Jwt => Identity::Jwt(Box::new(Tokens::new(config)?)),
         })
+    }
+
+    /// Whether the other identifies the same users in the same way.
+    pub fn is_same_as(&self, other: &Identity) -> bool {
+        match (self, other) {
+            (Identity::Trusted, Identity::Trusted) => true,
+            (Identity::Jwt(tokens), Identity::Jwt(others)) => tokens.is_same_as(others),
+            _ => false,
+        }
     }
 
     /// The user, if one is named. Two different names are refused.

@@ -15,11 +15,11 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::Identified;
 use super::backend::BackendClaims;
-use super::keys::{self, KeyError};
-use crate::config::Config;
+use crate::config::{Config, KeyError, jwt_keys};
 use crate::config::values::JwtAlgorithm;
 use crate::domain::UserId;
 use crate::http::problem::{Code, Problem};
@@ -41,6 +41,8 @@ const UNVERIFIED: &str = "The token cannot be verified; sign in again and send t
 /// Verifies tokens, and caches the valid ones.
 pub struct Tokens {
     keys: Vec<DecodingKey>,
+    /// SHA-256 of all that these tokens are verified by.
+    fingerprint: [u8; 32],
     validation: Validation,
     leeway_seconds: u64,
     backend_claims: BackendClaims,
@@ -98,7 +100,7 @@ impl Tokens {
     /// # Errors
     /// If a key file is missing or is no key for the algorithm.
     pub fn new(config: &Config) -> Result<Self, KeyError> {
-        let keys = keys::read(&config.jwt_key_files, config.jwt_algorithm)?;
+        let (keys, contents) = jwt_keys::read(&config.jwt_key_files, config.jwt_algorithm)?;
         let mut validation = Validation::new(match config.jwt_algorithm {
             JwtAlgorithm::Hs256 => Algorithm::HS256,
             JwtAlgorithm::Rs256 => Algorithm::RS256,
@@ -115,11 +117,17 @@ impl Tokens {
         let remembered = Cache::with_weighter(REMEMBERED_EXPECTED, REMEMBERED_BYTES_MAX, Weight);
         Ok(Tokens {
             keys,
+            fingerprint: fingerprint(config, contents),
             validation,
             leeway_seconds: config.jwt_leeway_seconds,
             backend_claims: BackendClaims::new(&config.jwt_backend_claims),
             remembered,
         })
+    }
+
+    /// Whether the others accept the same tokens in the same way.
+    pub fn is_same_as(&self, other: &Tokens) -> bool {
+        self.fingerprint == other.fingerprint
     }
 
     /// The user of a request's token, if it has one.
@@ -235,3 +243,16 @@ fn now_seconds() -> u64 {
     // With a clock before 1970 no token is valid yet.
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+/// The fingerprint of the settings and of the key files' contents.
+fn fingerprint(config: &Config, contents: Sha256) -> [u8; 32] {
+    let settings = format!(
+        "{:?}\0{}\0{:?}\0{:?}\0{:?}",
+        config.jwt_algorithm,
+        config.jwt_leeway_seconds,
+        config.jwt_audience,
+        config.jwt_issuer,
+        config.jwt_backend_claims,
+    );
+    contents.chain_update(settings).finalize().into()
+}
+

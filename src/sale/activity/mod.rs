@@ -17,6 +17,6 @@
 mod recorder;
 mod series;
 
-pub use series::{RefusalTotals, Series};
+pub use series::{Pace, RefusalTotals, Series, pace};
 
 pub(super) use recorder::keep_written;

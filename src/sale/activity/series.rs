@@ -7,7 +7,7 @@ use crate::domain::EventId;
 use crate::domain::activity::{
     CHANGES, Change, REFUSALS, REFUSED_BY, Refusal, STEP_MS, STEPS, decode_counts, step_of,
 };
-use crate::redis::Field;
+use crate::redis::{Engine, Field};
 use crate::sale::{Sale, SaleError, unix_now_ms};
 
 /// Counts per step of the last 15 minutes, oldest first.
@@ -57,7 +57,36 @@ impl Sale {
     }
 }
 
+/// What happened to an event in the last step that has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pace {
+    /// Holds granted, per second.
+    pub holds_per_second: f64,
+    /// Requests refused, per second.
+    pub refusals_per_second: f64,
+}
+
+/// Reads the pace of an event, summed over all processes. Needs no API process.
+///
+/// # Errors
+/// If Redis does not answer.
+pub async fn pace(engine: &Engine, event: EventId) -> Result<Pace, SaleError> {
+    // A process writes a step when it has ended: the one before it is complete.
+    let step = step_of(unix_now_ms()) - 2;
+    Ok(Series::of(&engine.activity_in_step(event, step).await?, step).pace())
+}
+
 impl Series {
+    fn pace(&self) -> Pace {
+        let per_second = |count: u64| count as f64 * 1_000.0 / STEP_MS as f64;
+        let last = |counts: &Vec<u64>| counts.last().copied().unwrap_or_default();
+        let held = self.changes.iter().filter(|(change, _)| *change == Change::Held);
+        Pace {
+            holds_per_second: per_second(held.map(|(_, counts)| last(counts)).sum()),
+            refusals_per_second: per_second(self.refused.iter().map(|one| last(&one.1)).sum()),
+        }
+    }
+
     fn of(fields: &[Field], until: i64) -> Self {
         let first = until - STEPS as i64 + 1;
         let mut changes = vec![[0; CHANGES]; STEPS];
@@ -163,6 +192,7 @@ mod tests {
         assert_eq!(last(&series.refused[3].1), (STEPS, 4, 0));
         assert_eq!(last(&series.refused_by_reason["seats_unavailable"]), (STEPS, 0, 8));
         assert_eq!(series.refused_by_reason.len(), 2);
+        assert_eq!(series.pace(), Pace { holds_per_second: 0.6, refusals_per_second: 1.6 });
     }
 
     #[test]

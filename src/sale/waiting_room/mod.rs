@@ -44,6 +44,8 @@ use std::time::Instant;
 use super::catalogue::Catalogue;
 use super::error::AdmissionFault;
 use super::{SaleError, unix_now_ms};
+use arc_swap::ArcSwap;
+
 use crate::domain::admission_token::{AdmissionToken, TokenFault, TokenKeys};
 use crate::domain::draw::PublicDraw;
 use crate::domain::{DrawState, EventId, RoomState, UserId};
@@ -78,7 +80,7 @@ struct Inner {
     store: RoomStore,
     catalogue: Catalogue,
     rooms: RoomCache,
-    keys: TokenKeys,
+    keys: ArcSwap<TokenKeys>,
     token_ttl_ms: i64,
 }
 
@@ -97,13 +99,19 @@ impl WaitingRoom {
         let (refreshed, stop) = (rooms.clone(), shutdown.clone());
         let refresh_loop = move || refreshed.clone().refresh_loop(stop.clone());
         supervisor.spawn("waiting_rooms", shutdown, refresh_loop);
+        let keys = ArcSwap::from_pointee(keys);
         let inner = Inner { engine, store, catalogue, rooms, keys, token_ttl_ms };
         WaitingRoom { inner: Arc::new(inner) }
     }
 
     /// The keys that sign tokens.
-    pub fn token_keys(&self) -> &TokenKeys {
-        &self.inner.keys
+    pub fn token_keys(&self) -> Arc<TokenKeys> {
+        self.inner.keys.load_full()
+    }
+
+    /// Signs and verifies tokens with these keys from now on.
+    pub fn replace_token_keys(&self, keys: TokenKeys) {
+        self.inner.keys.store(Arc::new(keys));
     }
 
     /// The store of operators' settings.
@@ -137,7 +145,7 @@ impl WaitingRoom {
                 let issued_ms = unix_now_ms();
                 let expires_ms = issued_ms + self.inner.token_ttl_ms;
                 let token = AdmissionToken { event, user, number, issued_ms, expires_ms };
-                let signed = self.inner.keys.sign(&token);
+                let signed = self.inner.keys.load().sign(&token);
                 Ok(Ticket { token: Some(signed), queue_status: self.queue_status(&token).await? })
             }
             RoomJoinReply::RoomOpen => Ok(Ticket { token: None, queue_status: QueueStatus::Open }),
@@ -158,7 +166,7 @@ impl WaitingRoom {
     /// # Errors
     /// [`SaleError::AdmissionInvalid`] names the fault.
     pub fn verify(&self, event: EventId, text: &str) -> Result<AdmissionToken, SaleError> {
-        let token = self.inner.keys.verify(text, unix_now_ms()).map_err(|fault| {
+        let token = self.inner.keys.load().verify(text, unix_now_ms()).map_err(|fault| {
             SaleError::AdmissionInvalid(match fault {
                 TokenFault::Expired | TokenFault::Outdated => AdmissionFault::Expired,
                 TokenFault::OtherDeployment => AdmissionFault::OtherDeployment,

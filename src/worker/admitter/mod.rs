@@ -50,7 +50,7 @@ struct RoomState {
 
 /// Admits until shutdown.
 pub(super) async fn run(worker: Worker) {
-    let settings = crate::start::sale_settings(&worker.config);
+    let settings = crate::start::sale_settings(&worker.config.load());
     let store = RoomStore::of(&worker.engine, &worker.archive, &settings);
     let mut rooms: HashMap<EventId, RoomState> = HashMap::new();
     let (mut throttle, mut listed) = (AdmissionThrottle::default(), None::<Instant>);
@@ -178,7 +178,7 @@ impl Worker {
         LoadSignals {
             lag_seconds: self.health.lag_seconds(),
             redis_ms: self.dependencies.redis_ms(),
-            redis_timeout_ms: self.config.redis_timeout_ms,
+            redis_timeout_ms: self.config.load().redis_timeout_ms,
             errors: self.metrics.archive_errors.with_label_values(&["store"]).get()
                 + self.metrics.worker_retries.get()
                 + failures,

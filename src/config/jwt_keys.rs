@@ -4,9 +4,10 @@
 use std::fs;
 
 use jsonwebtoken::DecodingKey;
+use sha2::{Digest, Sha256};
 
 use super::ring_provider;
-use crate::config::values::JwtAlgorithm;
+use super::values::JwtAlgorithm;
 use crate::secrets::FilePath;
 
 /// Fewest bytes of an HS256 secret: as many as its hash (RFC 7518, 3.2).
@@ -27,21 +28,26 @@ pub struct KeyError {
     reason: String,
 }
 
-/// Reads the keys in these files, in order.
-pub(super) fn read(
+/// Reads the keys in these files, in order; returns them with a digest of the files' contents.
+pub fn read(
     paths: &[FilePath],
     algorithm: JwtAlgorithm,
-) -> Result<Vec<DecodingKey>, KeyError> {
+) -> Result<(Vec<DecodingKey>, Sha256), KeyError> {
     ring_provider::install();
-    let key = |path: &FilePath| {
+    let mut contents = Sha256::new();
+    let mut key = |path: &FilePath| {
         let bytes = fs::read(path.expose()).map_err(|error| format!("cannot be read: {error}"));
-        let key = bytes.and_then(|bytes| match algorithm {
-            JwtAlgorithm::Hs256 => secret(&bytes),
-            JwtAlgorithm::Rs256 => public_key(&bytes),
+        let key = bytes.and_then(|bytes| {
+            contents.update(Sha256::digest(&bytes));
+            match algorithm {
+                JwtAlgorithm::Hs256 => secret(&bytes),
+                JwtAlgorithm::Rs256 => public_key(&bytes),
+            }
         });
         key.map_err(|reason| KeyError { path: path.clone(), reason })
     };
-    paths.iter().map(key).collect()
+    let keys = paths.iter().map(&mut key).collect::<Result<_, _>>()?;
+    Ok((keys, contents))
 }
 
 /// The file's bytes, without a trailing line end.
