@@ -71,7 +71,9 @@ impl Reloadable for GatesReload {
     fn prepare(&self, new: &Config) -> Result<Prepared, String> {
         let base = new.base_policy();
         let unusable = |error| {
-            format!("limit_rules: with the changes that operators made (holdfastctl limits): {error}")
+            format!(
+                "limit_rules: with the changes that operators made (holdfastctl limits): {error}"
+            )
         };
         let changed = self.gates.config().load().base_policy() != base;
         if changed {

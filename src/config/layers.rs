@@ -84,10 +84,12 @@ impl Loaded {
         }
         lines.retain(|name, _| !overridden.contains(name));
         let are_all_read = faults.is_empty();
-        faults.extend(config.faults().into_iter().filter_map(|fault| match line_of(&lines, &fault) {
-            Some(line) => Some(format!("{shown}: line {line}: {fault}")),
-            // Settings that could not be read have their defaults here, which are not at fault.
-            None => Some(fault).filter(|_| are_all_read),
+        faults.extend(config.faults().into_iter().filter_map(|fault| {
+            match line_of(&lines, &fault) {
+                Some(line) => Some(format!("{shown}: line {line}: {fault}")),
+                // Settings that could not be read have their defaults here, which are not at fault.
+                None => Some(fault).filter(|_| are_all_read),
+            }
         }));
         match faults.is_empty() {
             true => Ok(Loaded { config, overridden }),
@@ -184,11 +186,9 @@ fn environment_layer(
             check_alone(index, &shown[index], &value)?;
             Ok(value)
         });
-        match value {
-            Ok(value) if table.insert(name, value).is_some() => {
-                faults.push(format!("{variable} is there twice, in other capitals"));
-            }
-            Ok(_) => names.push(FIELDS[index].name),
+        match value.map(|value| table.insert(name, value)) {
+            Ok(None) => names.push(FIELDS[index].name),
+            Ok(Some(_)) => faults.push(format!("{variable} is there twice, in other capitals")),
             Err(reason) => faults.push(fault(reason)),
         }
     }

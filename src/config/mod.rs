@@ -29,7 +29,7 @@ pub use jwt_keys::KeyError;
 pub use layers::{ConfigError, Loaded};
 pub use live::LiveConfig;
 pub use log_level::check as check_log_level;
-pub use reload::{Change, ReloadPlan, is_reloadable};
+pub use reload::{Change, ReloadPlan};
 
 use crate::telemetry::LogFormat;
 

@@ -79,11 +79,6 @@ fn brief(value: &toml::Value) -> String {
     }
 }
 
-/// Whether a reload applies a new value of this setting; `None` if there is no such setting.
-pub fn is_reloadable(setting: &str) -> Option<bool> {
-    FIELDS.iter().find(|field| field.name == setting).map(|field| field.is_reloadable)
-}
-
 impl Config {
     /// The names of the settings that a reload changes.
     pub fn reloadable() -> Vec<&'static str> {
@@ -135,6 +130,9 @@ mod tests {
         };
         open.check().unwrap();
         let error = ReloadPlan::new(&open, loaded(new)).unwrap_err().0;
-        assert!(error.contains("only a restart changes") && error.contains("admin_keys"), "{error}");
+        assert!(
+            error.contains("only a restart changes") && error.contains("admin_keys"),
+            "{error}"
+        );
     }
 }

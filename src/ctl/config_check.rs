@@ -56,8 +56,9 @@ pub(super) struct Checked {
 
 impl Check {
     fn run(&self) -> Result<Checked, Failure> {
-        std::fs::File::open(&self.file)
-            .map_err(|error| Failure::new(format!("cannot read {}: {error}", self.file.display())))?;
+        std::fs::File::open(&self.file).map_err(|error| {
+            Failure::new(format!("cannot read {}: {error}", self.file.display()))
+        })?;
         let arguments = ConfigArgs { config: Some(self.file.clone()), print_config: false };
         let (faults, overridden) = match arguments.read() {
             Ok(loaded) => (self.faults_of_files(&loaded.config), loaded.overridden),

@@ -99,14 +99,11 @@ impl Arguments {
             None if self.reset => store.reset_log_level(self.process.as_deref()).await?,
             None => {}
         }
-        let is_meant = |one: &ProcessRecord| {
-            self.process.as_ref().is_none_or(|name| *name == one.name)
-        };
+        let is_meant =
+            |one: &ProcessRecord| self.process.as_ref().is_none_or(|name| *name == one.name);
         let is_done = |one: &ProcessRecord| match &asked {
             _ if !is_meant(one) => true,
-            Some(level) => {
-                one.log_level == level.directives && one.log_level_until_ms.is_some()
-            }
+            Some(level) => one.log_level == level.directives && one.log_level_until_ms.is_some(),
             // A level of all processes may apply where that of one has ended.
             None => !self.reset || self.process.is_some() || one.log_level_until_ms.is_none(),
         };

@@ -56,11 +56,7 @@ impl History {
 impl FailedKeys {
     /// No failures yet.
     pub fn new(config: LiveConfig, metrics: &Metrics) -> Self {
-        FailedKeys {
-            shown: Mutex::default(),
-            config,
-            total: metrics.admin_key_failures.clone(),
-        }
+        FailedKeys { shown: Mutex::default(), config, total: metrics.admin_key_failures.clone() }
     }
 
     /// The time after which one failure is paid off.

@@ -123,7 +123,7 @@ impl Sale {
     }
 
     /// Returns the booking from the archive if it is decided and the archive responds in time.
-    async fn outcome_in_archive(&self, id: BookingId) -> Option<ArchivedBooking> {
+    pub(super) async fn outcome_in_archive(&self, id: BookingId) -> Option<ArchivedBooking> {
         outcome_in_archive(&self.inner.archive, id).await
     }
 }

@@ -80,7 +80,9 @@ impl State {
         match log_filter::set(&wanted) {
             Ok(_) => tracing::warn!(from, to = wanted, by, "the log level has changed"),
             // Settings and the operator's tool have checked it; it may be of a newer version.
-            Err(error) => tracing::error!(%error, directives = wanted, "the log level cannot be set"),
+            Err(error) => {
+                tracing::error!(%error, directives = wanted, "the log level cannot be set")
+            }
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::reloading::ReloadSource;
 use crate::config::{Config, ConfigArgs};
-use super::reload::ReloadSource;
 use crate::telemetry::logs;
 
 /// Why a server failed, in one line.

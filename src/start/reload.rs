@@ -7,15 +7,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
-use super::control::{self, Identity};
 use super::log_level::LogLevel;
-use super::Services;
 use crate::archive::ReloadAnswer;
 use crate::config::{Change, Config, ConfigArgs, LiveConfig, ReloadPlan};
 use crate::domain::TokenKeys;
-use crate::lifecycle::Shutdown;
 use crate::redis::Engine;
 use crate::sale::waiting_room::WaitingRoom;
 use crate::telemetry::Metrics;
@@ -77,75 +72,6 @@ impl Reloads {
     }
 }
 
-/// What reloading needs from the start of the process on: SIGHUP no longer ends it.
-pub struct ReloadSource {
-    arguments: ConfigArgs,
-    hang_ups: Signal,
-    started_ms: i64,
-}
-
-impl ReloadSource {
-    /// Begins to listen to SIGHUP; those that arrive before [`ReloadSource::begin`] count then.
-    ///
-    /// # Errors
-    /// If the process cannot listen to signals.
-    pub fn new(arguments: &ConfigArgs) -> std::io::Result<Self> {
-        let hang_ups = signal(SignalKind::hangup())?;
-        Ok(ReloadSource { arguments: arguments.clone(), hang_ups, started_ms: now_ms() })
-    }
-
-    /// Reloads from now on at SIGHUP and when operators ask. `address` is the process' own, for its
-    /// name.
-    pub fn begin(
-        self,
-        service: &'static str,
-        address: std::net::SocketAddr,
-        services: &Services,
-        metrics: &Metrics,
-        shutdown: &Shutdown,
-    ) {
-        metrics.config_last_reload_success.set(1);
-        metrics.config_last_reload_seconds.set(self.started_ms as f64 / 1_000.0);
-        let settings = services.reloads.settings().clone();
-        services.reloads.register(Arc::new(RedisTls(services.engine.clone())));
-        let reloader = Arc::new(Reloader {
-            arguments: self.arguments,
-            reloads: services.reloads.clone(),
-            log_level: LogLevel::new(&settings.load().log_level),
-            metrics: metrics.clone(),
-            turn: Mutex::default(),
-        });
-        let hang_ups = Arc::new(tokio::sync::Mutex::new(self.hang_ups));
-        let (by_signal, stop) = (reloader.clone(), shutdown.clone());
-        services.supervisor.spawn("reload", shutdown, move || {
-            follow_signals(hang_ups.clone(), by_signal.clone(), stop.clone())
-        });
-        let identity = Identity::new(service, address, self.started_ms);
-        let (archive, stop) = (services.archive.clone(), shutdown.clone());
-        services.supervisor.spawn("control", shutdown, move || {
-            control::follow(archive.clone(), identity.clone(), reloader.clone(), stop.clone())
-        });
-    }
-}
-
-async fn follow_signals(
-    hang_ups: Arc<tokio::sync::Mutex<Signal>>,
-    reloader: Arc<Reloader>,
-    shutdown: Shutdown,
-) {
-    let mut hang_ups = hang_ups.lock().await;
-    loop {
-        tokio::select! {
-            received = hang_ups.recv() => match received {
-                Some(()) => drop(reloader.clone().reload("SIGHUP").await),
-                // No more signals can be received.
-                None => return shutdown.requested().await,
-            },
-            () = shutdown.requested() => return,
-        }
-    }
-}
-
 /// Reloads the settings of one process.
 pub struct Reloader {
     arguments: ConfigArgs,
@@ -157,6 +83,12 @@ pub struct Reloader {
 }
 
 impl Reloader {
+    /// Reloads these parts, by the command line of this process.
+    pub fn new(arguments: ConfigArgs, reloads: Reloads, metrics: &Metrics) -> Self {
+        let log_level = LogLevel::new(&reloads.settings.load().log_level);
+        Reloader { arguments, reloads, log_level, metrics: metrics.clone(), turn: Mutex::default() }
+    }
+
     /// The log level of this process.
     pub fn log_level(&self) -> &LogLevel {
         &self.log_level
@@ -241,7 +173,7 @@ fn refused(reason: &str) -> ReloadAnswer {
 }
 
 /// The certificates and keys of connections to Redis; connections that are open keep theirs.
-struct RedisTls(Engine);
+pub(super) struct RedisTls(pub Engine);
 
 impl Reloadable for RedisTls {
     fn prepare(&self, new: &Config) -> Result<Prepared, String> {
@@ -300,6 +232,6 @@ fn new_token_keys(
     new.token_keys(deployment_id).map_err(|error| error.to_string())
 }
 
-fn now_ms() -> i64 {
+pub(super) fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }

@@ -30,7 +30,10 @@ async fn all_faults_of_a_file_are_listed_with_their_lines() {
         (4, "listen: "),
     ] {
         let begin = format!("{path}: line {line}: {expected}");
-        assert!(faults.iter().any(|fault| fault.as_str().unwrap().starts_with(&begin)), "{faults:?}");
+        assert!(
+            faults.iter().any(|fault| fault.as_str().unwrap().starts_with(&begin)),
+            "{faults:?}"
+        );
     }
 
     // Files that it names, and variables above it.

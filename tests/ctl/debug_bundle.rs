@@ -74,7 +74,8 @@ async fn bundle_has_every_part_and_no_secret_and_no_user() {
     for hidden in ["hunter2", "hunter3", "hunter4", hash, user, &id.to_string(), "secretive"] {
         assert!(!all.contains(hidden), "{hidden} is in the bundle");
     }
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions());
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
 }
 

@@ -31,10 +31,10 @@ async fn are_known(place: &Place, count: usize) {
 
 fn results(reloaded: &Value) -> Vec<(&str, &str)> {
     let processes = reloaded["processes"].as_array().unwrap();
-    let text = |value: &'_ Value| -> &'_ str { value.as_str().unwrap() };
-    let mut all: Vec<(&str, &str)> = Vec::new();
+    let mut all = Vec::new();
     for one in processes {
-        all.push((text(&one["process"]).split('@').next().unwrap(), text(&one["result"])));
+        let name = one["process"].as_str().unwrap().split('@').next().unwrap();
+        all.push((name, one["result"].as_str().unwrap()));
     }
     all.sort_unstable();
     all
@@ -63,14 +63,20 @@ async fn reload_reaches_every_process_and_reports_each() {
         assert_eq!(api.get("/docs").send().await.status, 404);
     }
     let acts = tool(&place, "audit --json").await.json(0);
-    assert_eq!((&acts["acts"][0]["act"], &acts["acts"][0]["result"]), (&json!("ctl reload"), &json!("ok")));
+    assert_eq!(
+        (&acts["acts"][0]["act"], &acts["acts"][0]["result"]),
+        (&json!("ctl reload"), &json!("ok"))
+    );
 
     // One of them has a bad file.
     std::fs::write(&files[1], "docs_enabled = 1\n").unwrap();
     std::fs::write(&files[0], "docs_enabled = true\n").unwrap();
     let ran = tool(&place, "reload").await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stdout.contains("REFUSED") && ran.stdout.contains("line 1: docs_enabled"), "{ran:?}");
+    assert!(
+        ran.stdout.contains("REFUSED") && ran.stdout.contains("line 1: docs_enabled"),
+        "{ran:?}"
+    );
     assert_ne!(apis[0].get("/docs").send().await.status, 404);
     assert_eq!(apis[1].get("/docs").send().await.status, 404);
 
@@ -78,7 +84,10 @@ async fn reload_reaches_every_process_and_reports_each() {
     worker.freeze();
     let ran = tool(&place, "reload --wait-seconds 2 --json").await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(results(&serde_json::from_str(&ran.stdout).unwrap()).contains(&("holdfast-worker", "no_answer")));
+    assert!(
+        results(&serde_json::from_str(&ran.stdout).unwrap())
+            .contains(&("holdfast-worker", "no_answer"))
+    );
     worker.thaw();
     worker.terminate();
     eventually("it has ended", DONE, async || worker.exited().is_some()).await;

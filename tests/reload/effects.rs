@@ -86,7 +86,8 @@ async fn settings_of_pages_and_responses_take_effect() {
     running.adopt(BASE).await;
     assert_eq!(from_site().await.header(allowed), None);
 
-    let webhook = async || code(api.post("/webhooks/payments").json(json!({})).send().await).await.1;
+    let webhook =
+        async || code(api.post("/webhooks/payments").json(json!({})).send().await).await.1;
     assert_eq!(webhook().await, "webhooks_off");
     running.adopt(&format!("{BASE}payment_webhook_secret = \"{}\"", "x".repeat(32))).await;
     assert_ne!(webhook().await, "webhooks_off");
@@ -126,7 +127,8 @@ async fn settings_of_callers_take_effect() {
     let api = api_with(&place, &file).await;
     let running = Reloaded { process: api.process(), file };
 
-    let host = async || code(api.get("/api/v1/events").header("Host", "shop.test").send().await).await;
+    let host =
+        async || code(api.get("/api/v1/events").header("Host", "shop.test").send().await).await;
     assert_eq!(host().await.1, "host_forbidden");
     running.adopt(&format!("{BASE}allowed_hosts = [\"shop.test\"]")).await;
     assert_eq!(host().await.0, 200);
@@ -186,8 +188,10 @@ async fn settings_of_limits_and_bots_take_effect() {
     running.adopt(&format!("{strict}bot_required_headers = [\"x-shop\"]")).await;
     assert!(is_bot("Mozilla/5.0").await);
     // Programs elsewhere are refused, by default.
-    let proxies = format!("{BASE}trusted_proxies = [\"127.0.0.1\"]\n\
-        identity_proxies = [\"127.0.0.1\"]\n");
+    let proxies = format!(
+        "{BASE}trusted_proxies = [\"127.0.0.1\"]\n\
+        identity_proxies = [\"127.0.0.1\"]\n"
+    );
     running.adopt(&proxies).await;
     let from_elsewhere = async || {
         let body = json!({ "event_id": event, "seat_ids": [99] });

@@ -187,9 +187,9 @@ async fn what_needs_a_restart_or_is_overridden_is_named() {
     let line = running.reload(text).await;
     assert_eq!((&line["changed"], &line["needs_restart"]), (&json!(0), &json!(1)), "{line}");
     let lines = running.process.log_lines();
-    let restart = lines.iter().find(|line| {
-        line["message"].as_str().unwrap_or_default().ends_with("it needs a restart")
-    });
+    let restart = lines
+        .iter()
+        .find(|line| line["message"].as_str().unwrap_or_default().ends_with("it needs a restart"));
     assert_eq!(restart.unwrap()["change"], "hold_ttl_seconds: 300 → 60");
     let overridden = lines.iter().find_map(|line| line["settings"].as_str());
     assert_eq!(overridden, Some("redis_timeout_ms"));

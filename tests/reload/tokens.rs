@@ -82,8 +82,6 @@ async fn hang_ups_in_quick_succession_end_with_the_newest_settings() {
         std::fs::write(&file, jwt_settings(&[&secret], &text)).unwrap();
         api.process().hang_up();
     }
-    eventually("the last one counts", DONE, async || {
-        api.get("/docs").send().await.status == 404
-    })
-    .await;
+    eventually("the last one counts", DONE, async || api.get("/docs").send().await.status == 404)
+        .await;
 }

@@ -120,7 +120,9 @@ impl CommandResult for Cancelled {
         let before = if self.replayed { " (it was before)" } else { "" };
         let seats = &self.seats_text;
         let mut text = match self.is_cancelled() {
-            true => format!("Booking {} is cancelled{before}; seats {seats} are free.", self.booking),
+            true => {
+                format!("Booking {} is cancelled{before}; seats {seats} are free.", self.booking)
+            }
             false => format!(
                 "Booking {} is cancelled in the archive; its seats {seats} become free as soon as a \
                  worker has settled it.",

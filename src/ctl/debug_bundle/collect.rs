@@ -15,9 +15,9 @@ use crate::ctl::output::CommandResult;
 use crate::ctl::status::StatusReader;
 use crate::domain::time::iso8601;
 use crate::redis::Engine;
+use crate::sale::Audit;
 use crate::sale::control::ControlStore;
 use crate::sale::lag::Lag;
-use crate::sale::Audit;
 
 /// Longest metrics of one process, bytes.
 const METRICS_BYTES_MAX: u64 = 4 * 1024 * 1024;

@@ -156,9 +156,8 @@ impl Events {
 }
 
 fn takings(event: &Event, inventory: &Inventory) -> Takings {
-    let prices = event.layout.sections().iter().map(|section| section.price);
-    let sold = prices.zip(event.layout.section_ranges()).map(|(price, (_, first, seats))| {
-        price * i64::from(inventory.counts(first, seats).booked)
+    let sold = event.layout.section_ranges().into_iter().map(|(section, first, seats)| {
+        section.price * i64::from(inventory.counts(first, seats).booked)
     });
     Takings { amount: sold.sum(), currency: event.currency.clone() }
 }

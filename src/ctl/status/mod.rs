@@ -202,7 +202,9 @@ impl<'a> StatusReader<'a> {
 
     /// Reads the prices of the events that are shown and were not read before.
     async fn read_prices(&mut self, heads: &[EventHead]) -> Result<(), Failure> {
-        let (Some(priced), Some(archive)) = (&mut self.priced, &self.archive) else { return Ok(()) };
+        let (Some(priced), Some(archive)) = (&mut self.priced, &self.archive) else {
+            return Ok(());
+        };
         let shown = heads.iter().rev().filter(|head| head.load_state == LoadState::Opened);
         for head in shown.take(self.events as usize) {
             if !priced.contains_key(&head.id)

@@ -104,7 +104,9 @@ fn read_keys(keys: &mpsc::Sender<Key>) {
 fn asked(key: KeyEvent) -> Option<Key> {
     match key.code {
         KeyCode::Char('q' | 'Q') | KeyCode::Esc => Some(Key::Quit),
-        KeyCode::Char('c' | 'd') if key.modifiers.contains(KeyModifiers::CONTROL) => Some(Key::Quit),
+        KeyCode::Char('c' | 'd') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+            Some(Key::Quit)
+        }
         KeyCode::Char(' ' | 'p') => Some(Key::Pause),
         _ => None,
     }

@@ -11,8 +11,8 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 
 use super::{Caller, NamesUsers};
-use crate::config::{Config, KeyError};
 use crate::config::values::Auth;
+use crate::config::{Config, KeyError};
 use crate::domain::UserId;
 use crate::http::params::{Query, USER_PARAMETER};
 use crate::http::problem::{Code, Problem};

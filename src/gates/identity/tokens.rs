@@ -19,8 +19,8 @@ use sha2::{Digest, Sha256};
 
 use super::Identified;
 use super::backend::BackendClaims;
-use crate::config::{Config, KeyError, jwt_keys};
 use crate::config::values::JwtAlgorithm;
+use crate::config::{Config, KeyError, jwt_keys};
 use crate::domain::UserId;
 use crate::http::problem::{Code, Problem};
 
@@ -255,4 +255,3 @@ fn fingerprint(config: &Config, contents: Sha256) -> [u8; 32] {
     );
     contents.chain_update(settings).finalize().into()
 }
-
