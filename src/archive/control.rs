@@ -84,6 +84,8 @@ pub struct ProcessRecord {
     pub log_level: String,
     /// When the log level of the settings returns, Unix ms; `None`: it is in effect.
     pub log_level_until_ms: Option<i64>,
+    /// Circuit breakers that are not closed, as `redis: open`.
+    pub breakers: Vec<String>,
     /// Its answer to the newest request to reload.
     pub reload: Option<ReloadAnswer>,
 }

@@ -12,9 +12,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Services;
 use super::reload::Reloader;
 use crate::archive::{Archive, ProcessRecord, ReloadAnswer, ReloadRequest};
+use crate::circuit_breaker::BreakerState;
 use crate::lifecycle::Shutdown;
+use crate::payments::Provider;
+use crate::redis::Engine;
 use crate::sale::control::{FORGOTTEN_AFTER, READ_INTERVAL, RECORD_INTERVAL, log_level_of, ms};
 
 /// A request that is older than this process by more was answered by the process before it, ms.
@@ -22,15 +26,42 @@ const OLD_REQUEST_MS: i64 = 120_000;
 /// Bound of the removal of the record when the process ends.
 const FORGET_BOUND: Duration = Duration::from_millis(500);
 
-/// What identifies a process to operators.
+/// What identifies a process to operators, and what it reports of itself.
 #[derive(Clone)]
 pub struct Identity {
     record: ProcessRecord,
+    services: BreakerReporters,
+}
+
+/// Reports the circuit breakers of a process.
+#[derive(Clone)]
+struct BreakerReporters {
+    engine: Engine,
+    archive: Archive,
+    provider: Arc<dyn Provider>,
+}
+
+impl BreakerReporters {
+    /// Those that are not closed.
+    fn unclosed(&self) -> Vec<String> {
+        let all = [
+            ("redis", self.engine.breaker()),
+            ("mongodb", self.archive.breaker()),
+            ("payments", self.provider.breaker()),
+        ];
+        let unclosed = all.into_iter().filter(|(_, report)| report.state != BreakerState::Closed);
+        unclosed.map(|(name, report)| format!("{name}: {}", report.state.as_str())).collect()
+    }
 }
 
 impl Identity {
     /// A process of this program with this address, started at a time, Unix ms.
-    pub fn new(service: &'static str, address: SocketAddr, started_ms: i64) -> Self {
+    pub fn new(
+        service: &'static str,
+        address: SocketAddr,
+        services: &Services,
+        started_ms: i64,
+    ) -> Self {
         let record = ProcessRecord {
             name: format!("{service}@{}:{}", host(), address.port()),
             start: format!("{:08x}", rand::random::<u32>()),
@@ -40,7 +71,12 @@ impl Identity {
             started_ms,
             ..ProcessRecord::default()
         };
-        Identity { record }
+        let services = BreakerReporters {
+            engine: services.engine.clone(),
+            archive: services.archive.clone(),
+            provider: services.provider.clone(),
+        };
+        Identity { record, services }
     }
 }
 
@@ -61,6 +97,7 @@ pub async fn follow(
     let mut follower = Follower {
         archive,
         record: identity.record,
+        breakers: identity.services,
         reloader,
         answered: String::new(),
         recorded: None,
@@ -86,6 +123,7 @@ pub async fn follow(
 struct Follower {
     archive: Archive,
     record: ProcessRecord,
+    breakers: BreakerReporters,
     reloader: Arc<Reloader>,
     /// The request to reload that was carried out last.
     answered: String,
@@ -116,7 +154,11 @@ impl Follower {
         }
         let level = self.reloader.log_level().in_effect(now_ms());
         let is_due = self.recorded.is_none_or(|at| at.elapsed() >= RECORD_INTERVAL);
-        if is_due || level != (self.record.log_level.clone(), self.record.log_level_until_ms) {
+        let has_changed = self.breakers.unclosed() != self.record.breakers;
+        if is_due
+            || has_changed
+            || level != (self.record.log_level.clone(), self.record.log_level_until_ms)
+        {
             self.write_record().await;
         }
     }
@@ -135,6 +177,7 @@ impl Follower {
     async fn write_record(&mut self) {
         let level = self.reloader.log_level();
         (self.record.log_level, self.record.log_level_until_ms) = level.in_effect(now_ms());
+        self.record.breakers = self.breakers.unclosed();
         self.record.seen_ms = now_ms();
         match self.archive.record_process(&self.record).await {
             Ok(()) => self.recorded = Some(Instant::now()),

@@ -50,7 +50,7 @@ impl ReloadSource {
         services.supervisor.spawn("reload", shutdown, move || {
             follow_signals(hang_ups.clone(), by_signal.clone(), stop.clone())
         });
-        let identity = Identity::new(service, address, self.started_ms);
+        let identity = Identity::new(service, address, services, self.started_ms);
         let (archive, stop) = (services.archive.clone(), shutdown.clone());
         services.supervisor.spawn("control", shutdown, move || {
             control::follow(archive.clone(), identity.clone(), reloader.clone(), stop.clone())

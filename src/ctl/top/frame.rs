@@ -132,15 +132,10 @@ impl Frame {
             }
             None => String::new(),
         };
-        let refused = if one.has_refused_reload { "REFUSED THE LAST RELOAD" } else { "" };
-        [
-            one.name.clone(),
-            one.version.clone(),
-            span(one.uptime_seconds),
-            logs,
-            reads,
-            refused.to_owned(),
-        ]
+        let refused = one.has_refused_reload.then(|| "REFUSED THE LAST RELOAD".to_owned());
+        let breakers = one.breakers.iter().map(|breaker| format!("BREAKER {breaker}"));
+        let notes = breakers.chain(refused).collect::<Vec<String>>().join(", ");
+        [one.name.clone(), one.version.clone(), span(one.uptime_seconds), logs, reads, notes]
     }
 }
 

@@ -80,6 +80,8 @@ struct ProcessLine {
     log_level: String,
     /// Until when it logs otherwise than its settings say.
     log_level_until_ms: Option<i64>,
+    /// Circuit breakers that are not closed.
+    breakers: Vec<String>,
     /// Whether it refused the last reload.
     has_refused_reload: bool,
 }
@@ -101,7 +103,6 @@ impl Arguments {
             match screen.key_within(Duration::from_secs(self.interval)).await {
                 Some(Key::Quit) => return Ok(ExitCode::SUCCESS),
                 Some(Key::Pause) => is_paused = !is_paused,
-                Some(Key::Redraw) => {}
                 None if is_paused => {}
                 None => frame = Frame::read(&mut reader).await?,
             }
@@ -157,6 +158,7 @@ impl ProcessLine {
             uptime_seconds: (now_ms - record.started_ms) as f64 / 1_000.0,
             log_level: record.log_level,
             log_level_until_ms: record.log_level_until_ms,
+            breakers: record.breakers,
             has_refused_reload: record.reload.is_some_and(|answer| !answer.is_done),
         }
     }

@@ -1,10 +1,9 @@
 //! The terminal: raw mode and the alternate screen while open, restored at the end.
 
-use std::io::{Stdout, Write, stdout};
+use std::io::{Read, Stdout, Write, stdin, stdout};
 use std::time::Duration;
 
 use crossterm::cursor::{Hide, MoveTo, Show};
-use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crossterm::terminal::{
     Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
     enable_raw_mode, size,
@@ -18,10 +17,10 @@ use crate::ctl::failure::Failure;
 const KEYS_MAX: usize = 16;
 
 /// What a key asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Quit,
     Pause,
-    Redraw,
 }
 
 /// An open screen.
@@ -86,13 +85,9 @@ impl Drop for Screen {
 }
 
 fn read_keys(keys: &mpsc::Sender<Key>) {
-    while let Ok(event) = crossterm::event::read() {
-        let key = match event {
-            Event::Key(key) if key.kind == KeyEventKind::Press => asked(key),
-            Event::Resize(..) => Some(Key::Redraw),
-            _ => None,
-        };
-        if let Some(key) = key
+    for byte in stdin().bytes() {
+        let Ok(byte) = byte else { return };
+        if let Some(key) = asked(byte)
             && let Err(mpsc::error::TrySendError::Closed(_)) = keys.try_send(key)
         {
             return;
@@ -100,14 +95,26 @@ fn read_keys(keys: &mpsc::Sender<Key>) {
     }
 }
 
-/// What a key asks for. In raw mode the terminal does not make a signal of Ctrl-C.
-fn asked(key: KeyEvent) -> Option<Key> {
-    match key.code {
-        KeyCode::Char('q' | 'Q') | KeyCode::Esc => Some(Key::Quit),
-        KeyCode::Char('c' | 'd') if key.modifiers.contains(KeyModifiers::CONTROL) => {
-            Some(Key::Quit)
-        }
-        KeyCode::Char(' ' | 'p') => Some(Key::Pause),
+/// What a byte of a key asks for. In raw mode the terminal does not make a signal of Ctrl-C.
+fn asked(byte: u8) -> Option<Key> {
+    const CONTROL_C: u8 = 3;
+    const CONTROL_D: u8 = 4;
+    match byte {
+        b'q' | b'Q' | CONTROL_C | CONTROL_D => Some(Key::Quit),
+        b' ' | b'p' => Some(Key::Pause),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_known_and_others_ignored() {
+        assert_eq!(
+            [b'q', 3, b' ', b'x'].map(asked),
+            [Some(Key::Quit), Some(Key::Quit), Some(Key::Pause), None]
+        );
     }
 }
