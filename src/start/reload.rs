@@ -141,6 +141,7 @@ impl Reloader {
             }
         }
         self.log_level.configure(&plan.config.log_level, now_ms());
+        super::show_certificates(&plan.config, &self.metrics);
         self.reloads.settings.store(plan.config);
         Ok(ReloadAnswer {
             is_done: true,

@@ -112,7 +112,7 @@ impl Worker {
             partitions.filter_map(|partition| Some(self.known_logs.get(partition)?.length));
         match lengths.max() {
             Some(length) => {
-                let ratio = length as f64 / self.config.log_entries_max.max(1) as f64;
+                let ratio = length as f64 / self.config.load().log_entries_max.max(1) as f64;
                 self.metrics.log_fill.with_label_values::<&str>(&[]).set(ratio);
             }
             None => self.metrics.log_fill.reset(),

@@ -169,8 +169,11 @@ async fn bad_file_changes_nothing_and_says_why() {
     let metrics = api.get("/metrics").send().await.text();
     assert!(metrics.contains("holdfast_config_reloads_total{result=\"refused\"} 7"), "{metrics}");
     assert!(metrics.contains("\nholdfast_config_last_reload_success 0"), "{metrics}");
+    let timestamp = "holdfast_config_last_reload_success_timestamp_seconds";
+    let before = api.metric(timestamp).await;
     std::fs::write(&secret, SECRET).unwrap();
     running.adopt(&sound).await;
+    assert!(api.metric(timestamp).await > before);
     assert_eq!(api.get("/docs").send().await.status, 404);
     let metrics = api.get("/metrics").send().await.text();
     assert!(metrics.contains("\nholdfast_config_last_reload_success 1"), "{metrics}");
