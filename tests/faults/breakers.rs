@@ -184,7 +184,8 @@ async fn frozen_redis_is_refused_promptly_while_maps_stay_up() {
 }
 
 /// Attempts to pay during the outage: more than a booking has.
-const ATTEMPTS: u32 = 12;
+const ATTEMPTS: u32 = 20;
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(250);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn frozen_mongodb_refuses_payments_at_once_and_costs_no_attempt() {
@@ -205,6 +206,8 @@ async fn frozen_mongodb_refuses_payments_at_once_and_costs_no_attempt() {
         took.push(watch.elapsed());
         refused.problem(503, "service_unavailable");
         assert!(refused.header("retry-after").is_some());
+        // Over several pauses: the breaker is half-open in between.
+        tokio::time::sleep(ATTEMPT_PAUSE).await;
     }
     assert!(took.iter().all(|took| *took < PROMPT), "{took:?}");
     // Seats are held and shown all the same.
