@@ -60,6 +60,19 @@ async fn collector_that_fails_or_is_silent_or_away_slows_nothing_and_drops_are_c
 }
 
 #[tokio::test]
+async fn taken_spans_are_counted() {
+    let collector = Collector::start().await;
+    let api = exporting_api(&collector.url(), 1_000_000, &[]).await;
+    ask(&api).await;
+    eventually("all are counted", BOUND, async || {
+        api.metric("holdfast_spans_exported_total").await >= f64::from(2 * REQUESTS)
+    })
+    .await;
+    assert!(collector.spans().len() >= 2 * REQUESTS as usize, "a request and its gates");
+    assert_eq!(api.metric("holdfast_spans_dropped_total").await, 0.0);
+}
+
+#[tokio::test]
 async fn last_spans_are_exported_at_shutdown() {
     let collector = Collector::start().await;
     let api = exporting_api(&collector.url_with("ann:p%40ss"), 1_000_000, &[]).await;

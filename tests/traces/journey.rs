@@ -4,6 +4,7 @@ use super::*;
 use crate::support::api::places;
 use crate::support::ctl::holdfastctl;
 use crate::support::eventually;
+use crate::support::http::Client;
 use crate::support::otlp::SeenSpan;
 use crate::support::stripe::{KEY, StripeServer};
 
@@ -74,6 +75,13 @@ async fn one_trace_leads_from_the_click_to_the_archive() {
         ["process confirmed", "wait for outcome", "settle", "process sold"]
             .iter()
             .all(|name| spans.iter().any(|span| span.name == *name))
+    })
+    .await;
+    let serves = |line: &Value| line["message"] == "serving health and metrics";
+    let serving = journey.worker.log_line("its address", serves).await;
+    let worker = Client::new(&format!("http://{}", serving["address"].as_str().unwrap()));
+    eventually("the worker's are counted", BOUND, async || {
+        worker.metric("holdfast_spans_exported_total").await >= 4.0
     })
     .await;
     let spans = collector.spans_of(TRACE);
