@@ -17,7 +17,9 @@ from packages import ROOT, Missing, say
 from process import (
     Child,
     Children,
+    Died,
     Instance,
+    Stopped,
     TimedOut,
     end_report,
     stop_leftovers,
@@ -173,6 +175,12 @@ def in_fresh(state: Path, work: Callable[[Children], int]) -> int:
             return work(children)
         except (Wrong, TimedOut) as wrong:
             say(f"WRONG: {wrong}")
+            return 1
+        except Died as died:
+            say(f"WRONG: {end_report(died.child)}")
+            return 1
+        except Stopped:
+            say("\nStopping ...")
             return 1
         finally:
             children.stop_all()

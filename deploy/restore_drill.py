@@ -78,6 +78,12 @@ class Drill:
             time.sleep(0.1)
         raise Wrong(f"{booking} is not {state}: {answer}")
 
+    def await_health(self) -> None:
+        """Waits until the API reaches everything again: its circuit breakers close by themselves."""
+        url = self.api + "/health/ready"
+        is_whole = lambda: (http("GET", url)[1] or {}).get("status") == "ok"  # noqa: E731
+        self.children.wait_until(is_whole, "the API is not healthy", SETTLE_SECONDS_MAX)
+
     def verify(self) -> None:
         """Redis, booking log and archive agree."""
         status, text = self.place.holdfastctl("verify", "--wait-seconds", "60")
@@ -96,6 +102,7 @@ def drill(args: argparse.Namespace, children: Children, state: Path) -> int:
     it.stop("mongodb")
     shutil.copytree(state / "mongodb", state / "backup")
     it.start_services("mongodb")
+    it.await_health()
     lost = it.sell(event, seats[BEFORE : BEFORE + AFTER])
     it.verify()
     it.stop("api-1", "worker-1", "redis", "mongodb")
@@ -105,6 +112,7 @@ def drill(args: argparse.Namespace, children: Children, state: Path) -> int:
     it.start_services("redis", "mongodb")
     for name in PROCESSES:
         it.place.start(name)
+    it.await_health()
     for booking, user in kept.items():
         it.await_state(booking, user, "CONFIRMED")
     for booking, user in lost.items():
