@@ -38,6 +38,7 @@ async fn bundle_has_every_part_and_no_secret_and_no_user() {
         ("HOLDFAST_PAYMENT_WEBHOOK_SECRET", "whsec_hunter3hunter3hunter3hunter3"),
         ("HOLDFAST_TOKEN_SECRETS", "k1:hunter4hunter4hunter4hunter4hunter4"),
         ("HOLDFAST_STRIPE_URL", "https://api.example"),
+        ("HOLDFAST_PAYMENT_PROVIDER", "stripe"),
     ];
     let hash = "d7ecdf25eaf3deba0f2628771dbdd22d4138ab6cf38f91ed02a2ca0dec7c8ab7";
     let keys = format!("ops:{hash}");

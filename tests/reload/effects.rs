@@ -80,7 +80,7 @@ async fn settings_of_pages_and_responses_take_effect() {
         let ask = ask.header("Access-Control-Request-Method", "POST");
         ask.header("Access-Control-Request-Headers", "x-shop").send().await.status
     };
-    assert_eq!(preflight().await, 403);
+    assert_eq!(preflight().await, 400);
     running.adopt(&format!("{origins}cors_extra_headers = [\"x-shop\"]")).await;
     assert_eq!(preflight().await, 200);
     running.adopt(BASE).await;
@@ -137,14 +137,14 @@ async fn settings_of_callers_take_effect() {
     assert_eq!(whoami().await, 200);
     let keys = format!("{BASE}admin_keys_sha256 = [\"ops:{KEY_SHA256}\"]\n");
     running.adopt(&keys).await;
-    assert_eq!(whoami().await, 401);
+    assert_eq!(whoami().await, 403);
     let with_key = api.get("/api/v1/admin/whoami").header("X-Admin-Key", KEY).send().await.status;
     assert_eq!(with_key, 200);
 
     // An address that an admin uses is only refused wrong keys.
     let keys = format!("{keys}admin_key_failures_per_minute = 1\n");
     running.adopt(&keys).await;
-    assert_eq!(wrong_key(&api, "X-Other", "x").await, 401);
+    assert_eq!(wrong_key(&api, "X-Other", "x").await, 403);
     assert_eq!(wrong_key(&api, "X-Other", "x").await, 429);
 
     // Without a trusted proxy, its header is not believed.
@@ -157,11 +157,11 @@ async fn settings_of_callers_take_effect() {
     running.adopt(&format!("{keys}{proxies}")).await;
     assert_eq!(named().await, 403, "a gateway names users by its header alone");
     for client in ["9.9.9.2", "9.9.9.3"] {
-        assert_eq!(wrong_key(&api, "X-Forwarded-For", client).await, 401);
+        assert_eq!(wrong_key(&api, "X-Forwarded-For", client).await, 403);
     }
     running.adopt(&format!("{keys}{proxies}proxy_header = \"forwarded\"\n")).await;
-    assert_eq!(wrong_key(&api, "Forwarded", "for=9.9.9.4").await, 401);
-    assert_eq!(wrong_key(&api, "Forwarded", "for=9.9.9.5").await, 401);
+    assert_eq!(wrong_key(&api, "Forwarded", "for=9.9.9.4").await, 403);
+    assert_eq!(wrong_key(&api, "Forwarded", "for=9.9.9.5").await, 403);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -176,7 +176,7 @@ async fn settings_of_limits_and_bots_take_effect() {
         let ask = api.post("/api/v1/bookings").user("ann").header("User-Agent", agent);
         code(ask.header("Accept", "*/*").json(body).send().await).await
     };
-    let is_bot = async |agent: &str| hold(agent).await.1 == "automated_client";
+    let is_bot = async |agent: &str| hold(agent).await.1 == "automated_access";
 
     // On this machine programs are observed, unless everything is enforced.
     assert!(!is_bot("curl/8").await);
@@ -199,9 +199,9 @@ async fn settings_of_limits_and_bots_take_effect() {
         let ask = ask.header("Accept", "*/*").header("X-Forwarded-For", "9.9.9.9");
         code(ask.json(body).send().await).await.1
     };
-    assert_eq!(from_elsewhere().await, "automated_client");
+    assert_eq!(from_elsewhere().await, "automated_access");
     running.adopt(&format!("{proxies}bot_mode = \"off\"")).await;
-    assert_ne!(from_elsewhere().await, "automated_client");
+    assert_ne!(from_elsewhere().await, "automated_access");
 
     let rule = "limit_rules = [{ name = \"few\", scope = \"user\", routes = [\"hold\"], quota = 1, \
         window_seconds = 600, mode = \"enforce\" }]\n";

@@ -62,7 +62,7 @@ async fn settings_of_tokens_take_effect() {
         let body = json!({ "event_id": event, "seat_ids": [99] });
         let ask = api.post("/api/v1/bookings").token(&shop).header("User-Agent", "curl/8");
         let reply = ask.header("Accept", "*/*").json(body).send().await;
-        reply.text().contains("automated_client")
+        reply.text().contains("automated_access")
     };
     running.adopt(&jwt_settings(&[&secret], "limits = \"each\"")).await;
     assert!(is_bot().await);

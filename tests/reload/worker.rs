@@ -33,11 +33,13 @@ async fn settings_of_the_worker_take_effect() {
     api.act("ann", &booking, "cancel").await.json(200);
 
     let length = || redis.command(&["EVAL", LENGTHS, "0", &format!("{}:*:log", place.name())]);
-    eventually("the log has entries", DONE, async || length() != ":0").await;
+    let is_short = || matches!(length().as_str(), ":0" | ":1");
+    eventually("the log has entries", DONE, async || !is_short()).await;
     running.adopt("restore_on_loss = false\nlog_keep_seconds = 0\n").await;
     assert_eq!(exported.metric("holdfast_config_last_reload_success").await, 1.0);
     assert!(exported.metric(timestamp).await > started);
-    eventually("archived entries are removed", DONE, async || length() == ":0").await;
+    // The newest archived entry stays.
+    eventually("archived entries are removed", DONE, async || is_short()).await;
 
     let lose = "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end";
     redis.command(&["EVAL", lose, "0", &format!("{}:*event*", place.name())]);
