@@ -137,7 +137,7 @@ async fn settings_of_callers_take_effect() {
     assert_eq!(whoami().await, 200);
     let keys = format!("{BASE}admin_keys_sha256 = [\"ops:{KEY_SHA256}\"]\n");
     running.adopt(&keys).await;
-    assert_eq!(whoami().await, 403);
+    assert_eq!(whoami().await, 401);
     let with_key = api.get("/api/v1/admin/whoami").header("X-Admin-Key", KEY).send().await.status;
     assert_eq!(with_key, 200);
 
@@ -155,7 +155,7 @@ async fn settings_of_callers_take_effect() {
     assert_eq!(named().await, 200);
     let proxies = "trusted_proxies = [\"127.0.0.1\"]\nidentity_proxies = [\"127.0.0.1\"]\n";
     running.adopt(&format!("{keys}{proxies}")).await;
-    assert_eq!(named().await, 403, "a gateway names users by its header alone");
+    assert_eq!(named().await, 401, "a gateway names users by its header alone");
     for client in ["9.9.9.2", "9.9.9.3"] {
         assert_eq!(wrong_key(&api, "X-Forwarded-For", client).await, 403);
     }
@@ -172,36 +172,33 @@ async fn settings_of_limits_and_bots_take_effect() {
     let running = Reloaded { process: api.process(), file };
     let event = api.event(places(4)).await;
     let hold = async |agent: &str| {
-        let body = json!({ "event_id": event, "seat_ids": [99] });
+        let body = json!({ "event_id": event, "seat_ids": [1] });
         let ask = api.post("/api/v1/bookings").user("ann").header("User-Agent", agent);
         code(ask.header("Accept", "*/*").json(body).send().await).await
     };
-    let is_bot = async |agent: &str| hold(agent).await.1 == "automated_access";
-
-    // On this machine programs are observed, unless everything is enforced.
-    assert!(!is_bot("curl/8").await);
-    let strict = format!("{BASE}profile = \"strict\"\n");
-    running.adopt(&strict).await;
-    assert!(is_bot("curl/8").await && !is_bot("Mozilla/5.0").await);
-    running.adopt(&format!("{strict}bot_user_agents = [\"^shopbot\"]")).await;
-    assert!(is_bot("shopbot").await && !is_bot("curl/8").await);
-    running.adopt(&format!("{strict}bot_required_headers = [\"x-shop\"]")).await;
-    assert!(is_bot("Mozilla/5.0").await);
-    // Programs elsewhere are refused, by default.
-    let proxies = format!(
-        "{BASE}trusted_proxies = [\"127.0.0.1\"]\n\
-        identity_proxies = [\"127.0.0.1\"]\n"
-    );
+    // Programs elsewhere are refused, by default; on this machine they are observed.
+    let proxies =
+        format!("{BASE}trusted_proxies = [\"127.0.0.1\"]\nidentity_proxies = [\"127.0.0.1\"]\n");
     running.adopt(&proxies).await;
-    let from_elsewhere = async || {
-        let body = json!({ "event_id": event, "seat_ids": [99] });
-        let ask = api.post("/api/v1/bookings").user("ann").header("User-Agent", "curl/8");
+    let is_bot = async |agent: &str| {
+        let ask = api.get("/api/v1/events").header("User-Agent", agent);
         let ask = ask.header("Accept", "*/*").header("X-Forwarded-For", "9.9.9.9");
-        code(ask.json(body).send().await).await.1
+        code(ask.send().await).await.1 == "automated_access"
     };
-    assert_eq!(from_elsewhere().await, "automated_access");
+    assert!(is_bot("curl/8").await && !is_bot("Mozilla/5.0").await);
+    running.adopt(&format!("{proxies}bot_user_agents = [\"^shopbot\"]")).await;
+    assert!(is_bot("shopbot").await && !is_bot("curl/8").await);
+    running.adopt(&format!("{proxies}bot_required_headers = [\"x-shop\"]")).await;
+    assert!(is_bot("Mozilla/5.0").await);
     running.adopt(&format!("{proxies}bot_mode = \"off\"")).await;
-    assert_ne!(from_elsewhere().await, "automated_access");
+    assert!(!is_bot("curl/8").await);
+
+    running.adopt(BASE).await;
+    let profile =
+        async || api.get("/api/v1/admin/limits").send().await.json(200)["profile"]["value"].clone();
+    assert_eq!(profile().await, "standard");
+    running.adopt(&format!("{BASE}profile = \"strict\"\n")).await;
+    assert_eq!(profile().await, "strict");
 
     let rule = "limit_rules = [{ name = \"few\", scope = \"user\", routes = [\"hold\"], quota = 1, \
         window_seconds = 600, mode = \"enforce\" }]\n";

@@ -21,13 +21,19 @@ pub const PROVEN: [&str; 9] = [
 ];
 
 async fn status(api: &Api, token: &str) -> u16 {
-    api.get("/api/v1/bookings").header("Accept", "*/*").token(token).send().await.status
+    api.get("/api/v1/bookings")
+        .header("Accept", "*/*")
+        .header("User-Agent", "Mozilla/5.0")
+        .token(token)
+        .send()
+        .await
+        .status
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_of_tokens_take_effect() {
     let secret = secret_file(SECRET);
-    let file = settings_file(&jwt_settings(&[&secret], ""));
+    let file = settings_file(&jwt_settings(&[&secret], "limits = \"each\""));
     let place = Place::shared();
     let api = api_with(&place, &file).await;
     let running = Reloaded { process: api.process(), file };
@@ -59,7 +65,7 @@ async fn settings_of_tokens_take_effect() {
 
     let shop = hs256("roles", json!(["shop"]));
     let is_bot = async || {
-        let body = json!({ "event_id": event, "seat_ids": [99] });
+        let body = json!({ "event_id": event, "seat_ids": [1] });
         let ask = api.post("/api/v1/bookings").token(&shop).header("User-Agent", "curl/8");
         let reply = ask.header("Accept", "*/*").json(body).send().await;
         reply.text().contains("automated_access")
