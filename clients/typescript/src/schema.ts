@@ -1094,7 +1094,8 @@ export interface paths {
         };
         /**
          * Metrics for Prometheus
-         * @description In the text format.
+         * @description In the text format, where the setting `metrics_public` is on; by default only `metrics_listen`, another
+         *     port, serves them.
          */
         get: operations["get_metrics"];
         put?: never;
@@ -1753,6 +1754,11 @@ export interface components {
          * @enum {string}
          */
         BookingStep: "held" | "extended" | "paying" | "declined" | "sold" | "confirmed" | "voided" | "cancelled" | "expired" | "restored" | "other";
+        /**
+         * @description The state of a circuit breaker.
+         * @enum {string}
+         */
+        BreakerStatus: "closed" | "half_open" | "open";
         /** @description The caches of this process. */
         CacheStatsBody: {
             /**
@@ -1868,6 +1874,18 @@ export interface components {
          * @enum {string}
          */
         CheckStatus: "ok" | "partial" | "unavailable" | "warming" | "stale" | "failing";
+        /**
+         * @description `closed`; `open`: calls had no answer, and requests are refused at once; `half_open`: a few calls are
+         *     tried.
+         */
+        CircuitBreakers: {
+            /** @description MongoDB. */
+            mongodb: components["schemas"]["BreakerStatus"];
+            /** @description The payment provider. */
+            payments: components["schemas"]["BreakerStatus"];
+            /** @description Redis; of a Cluster, the worst of its nodes. */
+            redis: components["schemas"]["BreakerStatus"];
+        };
         /** @description A seat with the owner of the claim on it. */
         ClaimedSeatBody: components["schemas"]["AdminSeatBody"] & {
             /** @description The booking that owns the claim. */
@@ -2415,6 +2433,8 @@ export interface components {
         HealthBody: {
             /** @description Each dependency and part. */
             checks: components["schemas"]["Checks"];
+            /** @description The circuit breakers before the dependencies. */
+            circuit_breakers: components["schemas"]["CircuitBreakers"];
             /**
              * @description The background tasks that are failing; left out if none is.
              * @example [
@@ -2446,6 +2466,8 @@ export interface components {
         };
         /** @description The state of this process, of its dependencies and of the workers. */
         HealthOverviewBody: {
+            /** @description The circuit breakers of this process. */
+            circuit_breakers: components["schemas"]["CircuitBreakers"];
             /** @description Those that fail. */
             failing_tasks: string[];
             /** @description The live view: `ok`, `warming` or `stale`. */
@@ -19930,6 +19952,30 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"] & {
                         /** @enum {string} */
                         error: "host_forbidden";
+                    };
+                };
+            };
+            /** @description `route_unknown`: No such route */
+            404: {
+                headers: {
+                    /** @description Names this request in our logs. */
+                    "X-Trace-Id"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "type": "urn:holdfast:problem:route_unknown",
+                     *       "title": "No such route",
+                     *       "status": 404,
+                     *       "detail": "No such route",
+                     *       "error": "route_unknown",
+                     *       "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["Problem"] & {
+                        /** @enum {string} */
+                        error: "route_unknown";
                     };
                 };
             };

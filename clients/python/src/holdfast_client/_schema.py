@@ -13,6 +13,7 @@ Availability = Literal["AVAILABLE", "FEW_LEFT", "SOLD_OUT"]
 BlockAction = Literal["block", "release"]
 BookingStatus = Literal["HOLD", "CONFIRMING", "CONFIRMED", "VOIDED", "CANCELLED", "EXPIRED"]
 BookingStep = Literal["held", "extended", "paying", "declined", "sold", "confirmed", "voided", "cancelled", "expired", "restored", "other"]
+BreakerStatus = Literal["closed", "half_open", "open"]
 Cancellation = Literal["allowed", "not_allowed"]
 CheckStatus = Literal["ok", "partial", "unavailable", "warming", "stale", "failing"]
 DrawStatus = Literal["gathering", "fixed"]
@@ -293,6 +294,14 @@ class Checks(TypedDict):
     tasks: CheckStatus
 
 
+class CircuitBreakers(TypedDict):
+    """`closed`; `open`: calls had no answer, and requests are refused at once; `half_open`: a few calls are tried."""
+
+    mongodb: BreakerStatus
+    payments: BreakerStatus
+    redis: BreakerStatus
+
+
 class ClaimedSeatBody(TypedDict):
     """A seat with the owner of the claim on it."""
 
@@ -510,6 +519,7 @@ class HealthBody(TypedDict):
     """The state of the process."""
 
     checks: Checks
+    circuit_breakers: CircuitBreakers
     failing_tasks: NotRequired[list[str]]
     service: str
     status: HealthStatus
@@ -520,6 +530,7 @@ class HealthBody(TypedDict):
 class HealthOverviewBody(TypedDict):
     """The state of this process, of its dependencies and of the workers."""
 
+    circuit_breakers: CircuitBreakers
     failing_tasks: list[str]
     live: CheckStatus
     mongodb: DependencyBody
