@@ -23,13 +23,13 @@ const KEY_SHA256: &str = "d7ecdf25eaf3deba0f2628771dbdd22d4138ab6cf38f91ed02a2ca
 const KEY: &str = "open-sesame";
 
 /// A program with a settings file.
-struct Reloaded<'a> {
-    process: &'a Process,
-    file: PathBuf,
+pub struct Reloaded<'a> {
+    pub process: &'a Process,
+    pub file: PathBuf,
 }
 
 /// A settings file of its own with this text.
-fn settings_file(text: &str) -> PathBuf {
+pub fn settings_file(text: &str) -> PathBuf {
     let path = state_dir().join(unique_name()).with_extension("toml");
     std::fs::write(&path, text).unwrap();
     path
@@ -37,7 +37,7 @@ fn settings_file(text: &str) -> PathBuf {
 
 /// Starts an API with this settings file. What a test changes in the file is left out of the
 /// environment, which would override it.
-async fn api_with(place: &Place, file: &PathBuf) -> Api {
+pub async fn api_with(place: &Place, file: &PathBuf) -> Api {
     let mut environment = place.environment(&[("HOLDFAST_CONFIG", file.to_str().unwrap())]);
     let text = std::fs::read_to_string(file).unwrap();
     environment.retain(|(name, _)| {
@@ -58,7 +58,7 @@ impl Reloaded<'_> {
     }
 
     /// Reloads with this file; returns the line that says what became of it.
-    async fn reload(&self, text: &str) -> Value {
+    pub async fn reload(&self, text: &str) -> Value {
         let before = self.ends().len();
         std::fs::write(&self.file, text).unwrap();
         self.process.hang_up();
@@ -67,7 +67,7 @@ impl Reloaded<'_> {
     }
 
     /// Reloads with this file, which is sound.
-    async fn adopt(&self, text: &str) {
+    pub async fn adopt(&self, text: &str) {
         let line = self.reload(text).await;
         assert_eq!(line["message"], "the settings are reloaded", "{text}: {line}");
     }

@@ -3,6 +3,7 @@
 mod mongodb;
 mod redis;
 mod refusals;
+mod reload;
 mod sentinel;
 mod servers;
 
