@@ -67,7 +67,7 @@ impl BreakerState {
 
 /// After so long without any result a breaker that is not closed knows nothing: it closes, and the next
 /// failure opens it again. Otherwise one without calls of its own would stay half-open until somebody buys.
-const FORGET_AFTER: Duration = Duration::from_secs(60);
+const FORGET_AFTER: Duration = Duration::from_secs(25);
 
 /// The breaker of one dependency.
 #[derive(Debug)]
@@ -280,9 +280,12 @@ impl CircuitBreaker {
     fn lock(&self, now: Instant) -> MutexGuard<'_, Inner> {
         // Nothing under this lock panics half-way through a change.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_forgotten = now.saturating_duration_since(inner.heard_at) > FORGET_AFTER;
-        if is_forgotten && inner.away_since.take().is_some() {
-            inner.phase = Phase::Closed { failures: self.settings.failures_max.saturating_sub(1) };
+        if now.saturating_duration_since(inner.heard_at) > FORGET_AFTER {
+            // One that was open opens at the next failure; a few failures long ago say nothing.
+            let was_open = inner.away_since.take().is_some();
+            let failures = if was_open { self.settings.failures_max.saturating_sub(1) } else { 0 };
+            inner.phase = Phase::Closed { failures };
+            inner.heard_at = now;
         }
         inner
     }

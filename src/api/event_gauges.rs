@@ -25,13 +25,13 @@ const REDIS_READS_MAX: usize = 4;
 struct Exported {
     /// Generation and version; `None` if read from Redis.
     version: Option<(u64, u64)>,
-    read_at: Instant,
     currency: String,
 }
 
 /// Exports events until shutdown.
 pub(super) async fn run(sale: Sale, metrics: Metrics, shutdown: Shutdown) {
-    let mut gauges = EventGauges { sale, metrics, exported: HashMap::new() };
+    let mut gauges =
+        EventGauges { sale, metrics, exported: HashMap::new(), tried_at: HashMap::new() };
     // An earlier run of this task may have left some.
     gauges.metrics.event_capacity.reset();
     gauges.metrics.event_seats.reset();
@@ -48,6 +48,8 @@ struct EventGauges {
     sale: Sale,
     metrics: Metrics,
     exported: HashMap<EventId, Exported>,
+    /// When each event without a view was last asked of Redis.
+    tried_at: HashMap<EventId, Instant>,
 }
 
 impl EventGauges {
@@ -60,7 +62,8 @@ impl EventGauges {
         let ended: Vec<EventId> =
             self.exported.keys().filter(|event| !events.contains(event)).copied().collect();
         ended.into_iter().for_each(|event| self.remove(event));
-        let mut redis_reads = 0;
+        self.tried_at.retain(|event, _| events.contains(event));
+        let mut without_view = Vec::new();
         for event in events {
             let known = self.exported.get(&event);
             match self.sale.totals_by_view(event, known.and_then(|known| known.version)).await {
@@ -69,15 +72,28 @@ impl EventGauges {
                     self.set(event, Some(version), &totals);
                 }
                 Ok(KnownTotals::NoView) => {
-                    let is_due = known.is_none_or(|one| one.read_at.elapsed() >= REDIS_INTERVAL);
-                    if is_due && redis_reads < REDIS_READS_MAX {
-                        redis_reads += 1;
-                        self.read_from_redis(event).await;
+                    // What a view showed once looks current, and is not.
+                    if known.is_some_and(|known| known.version.is_some()) {
+                        self.remove(event);
                     }
+                    without_view.push(event);
                 }
                 Err(error) => tracing::debug!(%error, event_id = event.0, "no totals of an event"),
             }
         }
+        for event in self.due(without_view) {
+            self.tried_at.insert(event, Instant::now());
+            self.read_from_redis(event).await;
+        }
+    }
+
+    /// The events to ask Redis about now: those that have waited longest, so that each has its turn.
+    fn due(&self, mut events: Vec<EventId>) -> Vec<EventId> {
+        let tried_at = |event: &EventId| self.tried_at.get(event).copied();
+        events.retain(|event| tried_at(event).is_none_or(|at| at.elapsed() >= REDIS_INTERVAL));
+        events.sort_by_key(tried_at);
+        events.truncate(REDIS_READS_MAX);
+        events
     }
 
     async fn read_from_redis(&mut self, event: EventId) {
@@ -106,7 +122,7 @@ impl EventGauges {
         let currency = totals.currency.clone();
         let takings = self.metrics.event_takings.with_label_values(&[label.as_str(), &currency]);
         takings.set(totals.takings);
-        self.exported.insert(event, Exported { version, read_at: Instant::now(), currency });
+        self.exported.insert(event, Exported { version, currency });
     }
 
     fn remove(&mut self, event: EventId) {

@@ -73,6 +73,8 @@ impl RouteMetrics {
     }
 }
 
+/// Characters of a request's path in its span.
+const PATH_CHARS_MAX: usize = 256;
 /// Why a request has no response.
 const CLIENT_GONE: &str = "client_gone";
 
@@ -82,9 +84,11 @@ impl RouteMetrics {
     pub fn describe(&self, mut span: Span, context: &RequestContext, status: Option<StatusCode>) {
         let Some(record) = span.record() else { return };
         record.name = format!("{} {}", self.method, self.route).into();
-        span.set_text("http.request.method", context.http.method());
+        span.set("http.request.method", self.method.clone());
         span.set("http.route", self.route.clone());
-        span.set("url.path", context.http.path().to_owned());
+        // Clients choose the path: its beginning is enough, and bounds the memory of waiting spans.
+        let path: String = context.http.path().chars().take(PATH_CHARS_MAX).collect();
+        span.set("url.path", path);
         span.set("url.scheme", "http");
         match status {
             None => span.fail(CLIENT_GONE),

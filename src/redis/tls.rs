@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -101,7 +101,10 @@ impl Tls {
             .map_err(|error| ca_fault(&self.files, error))?
             .dangerous()
             .with_custom_certificate_verifier(current.clone());
-        Ok(builder.with_client_cert_resolver(current))
+        let mut config = builder.with_client_cert_resolver(current);
+        // A resumed session would go by the certificates of the one before.
+        config.resumption = Resumption::disabled();
+        Ok(config)
     }
 
     /// Reads other files; changes nothing yet.

@@ -92,9 +92,14 @@ impl ControlStore {
 }
 
 /// The log level that operators ask of a process: its own before that of all.
-pub fn log_level_of<'a>(control: &'a Control, process: &str) -> Option<&'a LogOverride> {
-    let own = control.log_levels.iter().find(|one| one.process.as_deref() == Some(process));
-    own.or_else(|| control.log_levels.iter().find(|one| one.process.is_none()))
+pub fn log_level_of<'a>(
+    control: &'a Control,
+    process: &str,
+    now_ms: i64,
+) -> Option<&'a LogOverride> {
+    let mut lasting = control.log_levels.iter().filter(|one| one.until_ms > now_ms);
+    let own = lasting.clone().find(|one| one.process.as_deref() == Some(process));
+    own.or_else(|| lasting.find(|one| one.process.is_none()))
 }
 
 /// A duration in ms, as times in the archive.
@@ -111,14 +116,16 @@ mod tests {
         let level = |process: Option<&str>, directives: &str| LogOverride {
             process: process.map(str::to_owned),
             directives: directives.to_owned(),
-            until_ms: 1,
+            until_ms: if process.is_some() { 10 } else { 20 },
             for_ms: 1,
             by: String::new(),
         };
         let log_levels = vec![level(None, "debug"), level(Some("a"), "trace")];
         let control = Control { log_levels, ..Control::default() };
-        assert_eq!(log_level_of(&control, "a").unwrap().directives, "trace");
-        assert_eq!(log_level_of(&control, "b").unwrap().directives, "debug");
-        assert_eq!(log_level_of(&Control::default(), "a"), None);
+        assert_eq!(log_level_of(&control, "a", 9).unwrap().directives, "trace");
+        assert_eq!(log_level_of(&control, "b", 9).unwrap().directives, "debug");
+        assert_eq!(log_level_of(&control, "a", 10).unwrap().directives, "debug", "its own ended");
+        assert_eq!(log_level_of(&control, "a", 20), None);
+        assert_eq!(log_level_of(&Control::default(), "a", 0), None);
     }
 }

@@ -24,7 +24,7 @@ const SHOWN_WAIT: Duration = Duration::from_millis(100);
 /// The shortest time between two releases of an event's overdue holds by one process.
 const RELEASE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the last known seats are shown while Redis does not answer.
-const STALE_MAX: Duration = Duration::from_secs(300);
+pub const STALE_MAX: Duration = Duration::from_secs(300);
 /// Events whose last release is remembered.
 const RELEASED_MAX: usize = 10_000;
 

@@ -16,7 +16,7 @@ use super::Services;
 use super::reload::Reloader;
 use crate::archive::{Archive, ProcessRecord, ReloadAnswer, ReloadRequest};
 use crate::circuit_breaker::BreakerState;
-use crate::lifecycle::Shutdown;
+use crate::lifecycle::{Shutdown, host_name};
 use crate::payments::Provider;
 use crate::redis::Engine;
 use crate::sale::control::{FORGOTTEN_AFTER, READ_INTERVAL, RECORD_INTERVAL, log_level_of, ms};
@@ -63,7 +63,7 @@ impl Identity {
         started_ms: i64,
     ) -> Self {
         let record = ProcessRecord {
-            name: format!("{service}@{}:{}", host(), address.port()),
+            name: format!("{service}@{}:{}", host_name(), address.port()),
             start: format!("{:08x}", rand::random::<u32>()),
             service: service.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -78,13 +78,6 @@ impl Identity {
         };
         Identity { record, services }
     }
-}
-
-/// The name of this machine, or of its container.
-fn host() -> String {
-    let output = std::process::Command::new("uname").arg("-n").output();
-    let name = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    name.ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
 }
 
 /// Follows until shutdown is requested, then removes the record.
@@ -138,7 +131,7 @@ impl Follower {
         match self.archive.control().await {
             Ok(control) => {
                 self.is_silent = false;
-                let asked = log_level_of(&control, &self.record.name);
+                let asked = log_level_of(&control, &self.record.name, now_ms());
                 self.reloader.log_level().follow(asked, now_ms());
                 if let Some(request) = control.reload {
                     self.answer(request).await;

@@ -6,6 +6,7 @@
 //! the report names those that need a restart.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::log_level::LogLevel;
 use crate::archive::ReloadAnswer;
@@ -14,6 +15,12 @@ use crate::domain::TokenKeys;
 use crate::redis::Engine;
 use crate::sale::waiting_room::WaitingRoom;
 use crate::telemetry::Metrics;
+
+/// How long reading and checking may take: files may hang where they are on a network.
+const READ_BOUND: Duration = Duration::from_secs(10);
+/// How long taking over may take after that: it is only memory.
+const APPLY_BOUND: Duration = Duration::from_secs(5);
+const TOO_LONG: &str = "reading the settings and the files they name takes too long";
 
 /// A part of a process that takes over changed settings.
 pub trait Reloadable: Send + Sync {
@@ -96,9 +103,13 @@ impl Reloader {
 
     /// Reloads the settings, logs the result and returns it, without the request's id.
     pub async fn reload(self: Arc<Self>, cause: &'static str) -> ReloadAnswer {
-        // It reads files.
-        let reloaded = tokio::task::spawn_blocking(move || self.reload_now(cause)).await;
-        reloaded.unwrap_or_else(|error| refused(&format!("the reload did not end: {error}")))
+        // It reads files, which may hang where they are on a network.
+        let reload = tokio::task::spawn_blocking(move || self.reload_now(cause));
+        match tokio::time::timeout(READ_BOUND + APPLY_BOUND, reload).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => refused(&format!("the reload did not end: {error}")),
+            Err(_) => refused(TOO_LONG),
+        }
     }
 
     fn reload_now(&self, cause: &'static str) -> ReloadAnswer {
@@ -123,6 +134,7 @@ impl Reloader {
     }
 
     fn try_reload(&self) -> Result<ReloadAnswer, String> {
+        let began = Instant::now();
         let current = self.reloads.settings.load_full();
         let loaded = self.arguments.read().map_err(|error| error.to_string())?;
         let plan = ReloadPlan::new(&current, loaded).map_err(|error| error.to_string())?;
@@ -132,6 +144,10 @@ impl Reloader {
             let part = part.prepare(&plan.config)?;
             changed.extend(part.changes);
             prepared.push(part.apply);
+        }
+        // INVARIANT: what is answered as refused is not applied later.
+        if began.elapsed() > READ_BOUND {
+            return Err(TOO_LONG.to_owned());
         }
         for (index, apply) in prepared.into_iter().enumerate() {
             match apply() {
@@ -225,8 +241,16 @@ fn new_token_keys(
     if !signing.is_some_and(|signing| new.token_secrets.contains(signing)) {
         return Err(
             "token_secrets: the secret that signs now must stay in the list, or everybody in a \
-             waiting room loses their place: put the new one first, and remove the old one once its \
-             tokens have expired (waiting_room_token_ttl_seconds); a restart applies any list"
+             waiting room loses their place: remove it once another has signed for as long as its \
+             tokens last (waiting_room_token_ttl_seconds); a restart applies any list"
+                .to_owned(),
+        );
+    }
+    if !new.token_secrets.first().is_some_and(|first| current.token_secrets.contains(first)) {
+        return Err(
+            "token_secrets: the secret that is to sign is new, and processes that reload a moment \
+             later would not accept its tokens: put it behind the others, reload every process, and \
+             then put it first"
                 .to_owned(),
         );
     }

@@ -55,8 +55,7 @@ use crate::config::{Config, LiveConfig};
 use crate::domain::Partition;
 use crate::faults::Faults;
 use crate::http;
-use crate::lifecycle::Shutdown;
-use crate::lifecycle::Supervisor;
+use crate::lifecycle::{Shutdown, Supervisor, host_name};
 use crate::redis::Engine;
 use crate::sale::archiving::Archiver;
 use crate::sale::restore::Restorer;
@@ -215,8 +214,5 @@ fn consumer_name(config: &Config, address: SocketAddr) -> String {
     if !config.worker_consumer.is_empty() {
         return config.worker_consumer.clone();
     }
-    let output = std::process::Command::new("uname").arg("-n").output();
-    let name = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    let host = name.ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned());
-    format!("{host}:{}", address.port())
+    format!("{}:{}", host_name(), address.port())
 }

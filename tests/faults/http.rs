@@ -168,7 +168,9 @@ impl Sale {
     async fn held_seats(&self) -> Option<u64> {
         let path = format!("/api/v1/events/{}/availability", self.event);
         let reply = promptly(&path, self.api.get(&path).send()).await;
-        (reply.status == 200).then(|| reply.json(200)["held_seats"].as_u64().expect("a count"))
+        // Marked counts are the last known ones: Redis does not answer yet.
+        let is_current = reply.status == 200 && reply.header("x-seat-map-stale").is_none();
+        is_current.then(|| reply.json(200)["held_seats"].as_u64().expect("a count"))
     }
 }
 

@@ -24,15 +24,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SEATS: u32 = 100;
 
 /// The tasks of an API process without replicas.
-const API_TASKS: [&str; 14] = [
+const API_TASKS: [&str; 16] = [
     "activity",
     "event_channel",
+    "event_gauges",
     "limits_cleanup",
     "limits_flush",
     "live_freshness",
     "live_keeper",
     "live_tail",
     "mongodb_check",
+    "monitoring",
     "policy",
     "redis_check",
     "seat_map_cleanup",

@@ -100,6 +100,13 @@ async fn settings_of_pages_and_responses_take_effect() {
     assert!(ticket().await.contains("k1."));
     let secrets = "token_secrets = [\"k2:fedcba9876543210fedcba9876543210\", \
         \"k1:0123456789abcdef0123456789abcdef\"]\n";
+    // What is to sign is known everywhere before it does.
+    let line = running.reload(secrets).await;
+    assert!(line["reason"].as_str().unwrap().contains("put it behind the others"), "{line}");
+    let behind = "token_secrets = [\"k1:0123456789abcdef0123456789abcdef\", \
+        \"k2:fedcba9876543210fedcba9876543210\"]\n";
+    running.adopt(behind).await;
+    assert!(ticket().await.contains("k1."));
     running.adopt(secrets).await;
     assert!(ticket().await.contains("k2."));
     // What signs now must stay.

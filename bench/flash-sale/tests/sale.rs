@@ -59,6 +59,7 @@ impl Deployment {
             http_workers: 1,
             // What the gates would say of simulated buyers is counted, as in `make bench-sale`.
             limits: AllRules::Observe,
+            metrics_listen: ([127, 0, 0, 1], 0).into(),
             ..Config::default()
         });
         let (worker_trigger, ending) = shutdown_channel();

@@ -22,7 +22,7 @@ use crate::http::outgoing::{STREAM_BYTES, no_room};
 use crate::http::problem::Problem;
 use crate::http::response_memory::{Charge, ResponseMemory};
 use crate::lifecycle::Shutdown;
-use crate::sale::{CoalescingCache, LatestSeats, Sale, SaleError, SeatMap};
+use crate::sale::{CoalescingCache, LatestSeats, STALE_MAX, Sale, SaleError, SeatMap};
 use crate::telemetry::Metrics;
 use crate::telemetry::striped::{Striped, StripedCounter};
 
@@ -177,7 +177,7 @@ impl SeatMapCache {
             }
             (LatestSeats::Stale(None, away_for), Some(version)) => {
                 version.note_stale(away_for);
-                return Ok(version.clone());
+                return still_known(version);
             }
             (LatestSeats::Stale(Some(map), away_for), _) => {
                 let version = self.version_of(map).await?;
@@ -352,6 +352,19 @@ impl SeatMapCache {
             work.map(|done| done.ok().flatten()).boxed().shared()
         })
     }
+}
+
+/// The last known version, while it is young enough to be of use.
+fn still_known(version: &Arc<SeatMapVersion>) -> Result<Arc<SeatMapVersion>, SaleError> {
+    let is_young = |seconds: i64| u64::try_from(seconds).is_ok_and(|s| s <= STALE_MAX.as_secs());
+    if version.stale_seconds().is_none_or(is_young) {
+        return Ok(version.clone());
+    }
+    Err(SaleError::Unavailable {
+        dependency: "redis",
+        reason: format!("the seats have not been known for {} s", STALE_MAX.as_secs()),
+        unknown: false,
+    })
 }
 
 fn is_too_large(representation: &Representation) -> bool {

@@ -49,7 +49,10 @@ impl SeatMapVersion {
     /// Records that Redis has not said for so long whether it is the newest.
     pub fn note_stale(&self, away_for: Duration) {
         let away_ms = i64::try_from(away_for.as_millis()).unwrap_or(i64::MAX);
-        self.stale_since_ms.store(unix_now_ms().saturating_sub(away_ms), Ordering::Relaxed);
+        let since_ms = unix_now_ms().saturating_sub(away_ms);
+        // The earlier moment stays: an outage may begin anew before anything was verified.
+        let earlier = |known: i64| (known == 0 || since_ms < known).then_some(since_ms);
+        let _ = self.stale_since_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, earlier);
     }
 
     /// Records that it is the newest.

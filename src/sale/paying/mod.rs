@@ -106,10 +106,9 @@ impl PaymentService {
 
     /// The dependency without answers for which a new payment would be refused now.
     pub(super) fn refusing_dependency(&self) -> Option<&'static str> {
-        match (self.archive.refuses(), self.provider.refuses()) {
-            (true, _) => Some("mongodb"),
-            (false, true) => Some("payments"),
-            (false, false) => None,
+        match self.archive.refuses() {
+            true => Some("mongodb"),
+            false => self.provider.refuses().then_some("payments"),
         }
     }
 
