@@ -20,6 +20,9 @@ pub struct LiveCors(pub LiveConfig);
 
 type Built<S> = <Cors as Transform<Rc<S>, ServiceRequest>>::Transform;
 
+/// What was built last, and of which settings.
+type Latest<S> = RefCell<Option<(Arc<Config>, Rc<Built<S>>)>>;
+
 /// The middleware around a service of one HTTP thread.
 pub struct LiveCorsService<S, B>
 where
@@ -29,8 +32,7 @@ where
 {
     config: LiveConfig,
     inner: Rc<S>,
-    /// What was built last, and of which settings.
-    built: RefCell<Option<(Arc<Config>, Rc<Built<S>>)>>,
+    built: Latest<S>,
 }
 
 impl<S, B> Transform<S, ServiceRequest> for LiveCors

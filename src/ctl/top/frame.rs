@@ -141,7 +141,7 @@ impl Frame {
 
 fn rate(per_second: f64) -> String {
     match per_second {
-        none if none == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         few if few < 10.0 => format!("{few:.1}"),
         many => format!("{many:.0}"),
     }

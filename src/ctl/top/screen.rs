@@ -85,7 +85,7 @@ impl Drop for Screen {
 }
 
 fn read_keys(keys: &mpsc::Sender<Key>) {
-    for byte in stdin().bytes() {
+    for byte in stdin().lock().bytes() {
         let Ok(byte) = byte else { return };
         if let Some(key) = asked(byte)
             && let Err(mpsc::error::TrySendError::Closed(_)) = keys.try_send(key)
