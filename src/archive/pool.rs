@@ -1,7 +1,7 @@
 //! The driver's pool of connections, counted by its events, for metrics.
 //!
 //! An operation that is given up while it waits for a connection leaves the driver's queue without an event.
-//! The queue is served in order, so whoever asked before one that was served, and was not served, has left.
+//! The queue is first in, first out: an older waiter that was not served has given up.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};

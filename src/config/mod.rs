@@ -51,7 +51,7 @@ impl ConfigArgs {
         self.read().map(|loaded| loaded.config)
     }
 
-    /// The same, with what the file says in vain.
+    /// The same, with the settings of the file that variables override.
     ///
     /// # Errors
     /// Lists all faults, those of the file with their lines.

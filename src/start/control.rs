@@ -2,9 +2,9 @@
 //!
 //! | what may happen | result |
 //! |---|---|
-//! | MongoDB does not answer | nothing new is asked; a log level for a time still ends in time |
+//! | MongoDB does not answer | no new request is read; a log level for a time still ends in time |
 //! | the operator's tool dies after its change | each process carries it out nevertheless |
-//! | a process starts while a reload is asked for | it reloads once more, which is harmless |
+//! | a process starts while a reload is requested | it reloads once more, which is harmless |
 //! | a process restarts during a log level for a time | it adopts the level until its end |
 //! | a process ends without removing its record | it counts as running for 20 s more |
 

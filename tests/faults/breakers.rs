@@ -44,7 +44,7 @@ struct Seen {
     stale_maps: u32,
 }
 
-/// Load that goes on until told to stop.
+/// Load that goes on until it is stopped.
 struct Load {
     client: Client,
     event: u64,

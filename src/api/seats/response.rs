@@ -188,7 +188,11 @@ fn put_headers(
     representation: &Representation,
     level: DetailLevel,
 ) {
-    let max_age = context.state.config.load().seat_map_max_age_seconds;
+    // One look at the settings for both headers.
+    let (max_age, availability) = {
+        let config = context.state.config.load();
+        (config.seat_map_max_age_seconds, config.public_availability)
+    };
     let cache = match (level.is_privileged, max_age) {
         (true, _) => HeaderValue::from_static(PRIVATE),
         (false, 0) => HeaderValue::from_static("no-cache"),
@@ -200,7 +204,7 @@ fn put_headers(
     };
     response.append_header((header::CACHE_CONTROL, cache));
     let is_map = representation.content != Content::Availability;
-    let by_key = context.state.config.load().public_availability == Detail::Coarse;
+    let by_key = availability == Detail::Coarse;
     let vary = match (is_map, by_key) {
         (true, false) => "Accept, Accept-Encoding",
         (true, true) => "Accept, Accept-Encoding, X-Admin-Key",
