@@ -7,14 +7,26 @@ TEST ?=
 DEMO ?=
 # Tests wait for servers and for deadlines most of the time: more run at once than there are cores.
 TEST_THREADS ?= 6
+# More options for the benchmarks of these names.
+CONFIRM ?=
 GRANTS ?= --rounds 5
 GROWTH ?=
+IDLE ?=
+LIMITS ?= --rounds 5
+OVERLOAD ?=
 PAID ?=
+PUSH ?=
+QUEUE ?=
+REFUSALS ?=
 ROLLING ?=
 SALE ?=
-PUSH ?=
-REFUSALS ?=
 SEATS ?=
+STRATEGIES ?=
+WORKER ?=
+# A scenario of holdfast-flash-sale.
+SCENARIO ?= last-ten-seats
+# Not empty: the load lab in ten minutes.
+QUICK ?=
 # The build profile whose instructions are counted.
 INSTRUCTIONS ?= release
 # Sizes of long runs: operations of the model, steps of the waiting room, kills, people who join, their
@@ -37,7 +49,7 @@ TESTS = RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --workspace
 LONG_TEST = $(CARGO) test --workspace --test main -- --nocapture
 
 .DEFAULT_GOAL := help
-.PHONY: advisories alerts deploy-check restore-drill rolling sbom help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-spans bench-worker dashboards instructions torture-pay torture-queue fmt lint deny mutants openapi openapi-lint contract pages clients guide man ci clean
+.PHONY: advisories alerts deploy-check restore-drill rolling sbom help run demo check services test test-all model soundness cluster fallbacks features primaries bench bench-confirm bench-gates bench-grants bench-growth bench-idle bench-limits bench-overload bench-paid bench-push bench-queue bench-refusals bench-sale bench-seats bench-spans bench-strategies bench-worker dashboards instructions lab packs sale torture-pay torture-queue fmt lint deny mutants openapi openapi-lint contract pages clients guide man ci clean
 
 help: ## List these commands
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -129,7 +141,7 @@ bench: ## Measure decisions, searches for seats, and a million seats against a t
 bench-confirm: ## Measure a confirmation against one majority write with journal
 	$(CARGO) build --release --workspace
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
-		sh -c 'target/release/holdfast-bench confirm --redis-url $$REDIS_URL --mongodb-url $$MONGODB_URL'
+		sh -c 'target/release/holdfast-bench confirm --redis-url $$REDIS_URL --mongodb-url $$MONGODB_URL $(CONFIRM)'
 
 bench-gates: ## Measure the time of the gates without I/O for a request
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
@@ -143,7 +155,7 @@ bench-idle: ## Count the Redis commands of an API and a worker while nothing hap
 	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-idle \
 		--exec sh -c 'exec holdfast-bench idle --url $$API_URL \
-		--redis-url $$HOLDFAST_REDIS_URL --json .holdfast/bench-idle.json'
+		--redis-url $$HOLDFAST_REDIS_URL --json .holdfast/bench-idle.json $(IDLE)'
 
 bench-grants: ## Measure granted holds against a script with the same effects and a bare handler; GRANTS="--rounds 3" changes it
 	@rm -rf .holdfast/bench-grants
@@ -158,6 +170,12 @@ bench-growth: ## Measure how costs grow with seats, bookings, events and queues;
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-growth --mongodb fast \
 		--exec sh -c 'exec holdfast-bench growth --url $$API_URL \
 		--json .holdfast/bench-growth.json $(GROWTH)'
+
+bench-limits: ## Measure what the machine can do without Holdfast: loopback, a bare handler, Redis, MongoDB; LIMITS="--rounds 1" changes it
+	$(CARGO) build --release --workspace
+	@$(PYTHON) deploy/services.py run --dir .holdfast/bench-limits --mongodb fast --exec \
+		sh -c 'exec target/release/holdfast-bench limits --redis-url $$REDIS_URL \
+		--mongodb-url $$MONGODB_URL --json .holdfast/bench-limits.json $(LIMITS)'
 
 bench-overload: ## Measure holds at three times the rate that a server can serve; OVERLOAD="--rounds 3" changes it
 	@rm -rf .holdfast/bench-overload
@@ -185,7 +203,7 @@ bench-push: ## Measure memory and delivery times of 10,000 WebSockets; PUSH="--c
 bench-queue: ## Measure the cost in Redis of a million people in a waiting room
 	$(CARGO) build --release --workspace
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
-		sh -c 'exec target/release/holdfast-bench queue --redis-url $$REDIS_URL'
+		sh -c 'exec target/release/holdfast-bench queue --redis-url $$REDIS_URL $(QUEUE)'
 
 bench-refusals: ## Measure refused holds against a bare handler; REFUSALS="--generator own" changes it
 	@rm -rf .holdfast/bench-refusals
@@ -205,6 +223,17 @@ bench-sale: ## Sell 5,000 seats to 20,000 simulated buyers and check every respo
 		--exec sh -c 'exec holdfast-flash-sale run --url $$API_URLS \
 		--history .holdfast/bench-sale/history.jsonl $(SALE)'
 
+sale: ## Run a scenario and report it as a page (.holdfast/lab); SCENARIO=stadium, SALE="--quick" changes it
+	@rm -rf .holdfast/sale && mkdir -p .holdfast/lab
+	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_TRUSTED_PROXIES=127.0.0.1 HOLDFAST_IDENTITY_PROXIES=127.0.0.1 \
+		HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=$(if $(filter bots,$(SCENARIO)),each,observe) \
+		HOLDFAST_ADMIN_KEYS_SHA256=bench:$$(printf %s bench-sale | sha256sum | cut -d' ' -f1) \
+		DEMO_ADMIN_KEY=bench-sale FLASH_SALE_ADMIN_KEY=bench-sale \
+		$(PYTHON) deploy/run.py --profile release --state .holdfast/sale --apis 2 --mongodb fast \
+		--exec sh -c 'exec holdfast-flash-sale run --url $$API_URLS --scenario $(SCENARIO) \
+		--history .holdfast/sale/history.jsonl --result .holdfast/lab/sale-$(SCENARIO).json \
+		--report .holdfast/lab/sale-$(SCENARIO).html $(SALE)'
+
 bench-seats: ## Measure seat maps of 50,000 seats against a bare handler; SEATS="--rounds 3" changes it
 	@rm -rf .holdfast/bench-seats
 	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_METRICS_PUBLIC=true HOLDFAST_LOG_LEVEL=warn \
@@ -216,7 +245,14 @@ bench-worker: ## Measure a worker that drains a booking log against raw bulk wri
 	$(CARGO) build --release --workspace
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
 		sh -c 'exec target/release/holdfast-bench worker --redis-url $$REDIS_URL \
-		--mongodb-url $$MONGODB_URL --json .holdfast/bench-worker.json'
+		--mongodb-url $$MONGODB_URL --json .holdfast/bench-worker.json $(WORKER)'
+
+lab: ## Run every benchmark, comparison and scenario, with one summary (.holdfast/lab); hours, or ten minutes with QUICK=1
+	@$(CARGO) build --release --workspace
+	@$(PYTHON) bench/lab.py $(if $(QUICK),--quick)
+
+packs: ## Run the scripts for k6, Locust and wrk once, with small numbers
+	@$(PYTHON) deploy/packs.py --profile $(PROFILE)
 
 instructions: ## Count the instructions of holds and seat maps, by callgrind, against bounds; INSTRUCTIONS=dev for the tests' build
 	@rm -rf .holdfast/instructions

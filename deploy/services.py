@@ -96,7 +96,9 @@ def run_command(args: argparse.Namespace) -> int:
     stop_on_signals(children)
     try:
         redis = servers.start_redis(children, folder, args.redis_port, args.flavor)
-        mongodb = servers.start_mongodb(children, folder, args.mongodb_port)
+        mongodb = servers.start_mongodb(
+            children, folder, args.mongodb_port, flavor=args.mongodb
+        )
         running = {
             "redis_url": redis.url,
             "mongodb_url": mongodb.url,
@@ -193,6 +195,12 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--flavor", choices=["auto", "redis", "valkey"], **flavor)
     run.add_argument("--redis-port", **port)
     run.add_argument("--mongodb-port", **port)
+    run.add_argument(
+        "--mongodb",
+        choices=["auto", "fast"],
+        default="auto",
+        help="fast: secantusd-rs, if it is on PATH (for benchmarks)",
+    )
     run.add_argument(
         "--until-stdin-closes", action="store_true", help="stop when stdin reaches its end"
     )

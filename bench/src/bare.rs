@@ -9,6 +9,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The same path as Holdfast's.
 pub const BOOKINGS: &str = "/api/v1/bookings";
@@ -16,6 +17,8 @@ pub const BOOKINGS: &str = "/api/v1/bookings";
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
+/// Bytes that one read of the loopback server takes at most.
+const LOOPBACK_READ_BYTES: usize = 64 * 1024;
 
 /// The responses to serve.
 #[derive(clap::Args)]
@@ -31,6 +34,12 @@ pub struct Options {
 enum What {
     /// Reads a hold's JSON and refuses it
     Refusal {
+        /// Bytes of each answer's body
+        #[arg(long)]
+        body_bytes: usize,
+    },
+    /// Reads no HTTP: answers as many times as requests end in what it has read
+    Loopback {
         /// Bytes of each answer's body
         #[arg(long)]
         body_bytes: usize,
@@ -74,6 +83,7 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
             })
             .await
         }
+        What::Loopback { body_bytes } => loopback(json_of(body_bytes)?).await,
         What::Document { path, status, header, body } => {
             let body: &'static [u8] = Vec::leak(std::fs::read(body)?);
             let status = StatusCode::from_u16(status)?;
@@ -108,6 +118,36 @@ async fn serve(
         threads => server.workers(threads),
     };
     Ok(server.listen(listener)?.run().await?)
+}
+
+/// Answers every request body's end, a closing brace, with the same bytes: what remains is the cost of
+/// loopback, of the runtime, and of the load generator.
+async fn loopback(body: String) -> Result<(), Box<dyn Error>> {
+    let head = "HTTP/1.1 409 Conflict\r\ncontent-type: application/problem+json\r\n";
+    let answer = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    let answer: &'static [u8] = Vec::leak(answer.into_bytes());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?.port());
+    loop {
+        let (mut stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        tokio::spawn(async move {
+            let (mut read, mut answers) = (vec![0; LOOPBACK_READ_BYTES], Vec::new());
+            loop {
+                let bytes = match stream.read(&mut read).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(bytes) => bytes,
+                };
+                answers.clear();
+                for _ in memchr::memchr_iter(b'}', &read[..bytes]) {
+                    answers.extend_from_slice(answer);
+                }
+                if stream.write_all(&answers).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
 }
 
 fn parse(lines: &[String]) -> Result<Vec<(HeaderName, HeaderValue)>, Box<dyn Error>> {

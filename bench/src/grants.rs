@@ -25,7 +25,7 @@ use super::load::{Load, Outcome, Requests};
 use super::stage::{self, PRICE, must_be};
 
 /// Calls of the script, and of the floor, in one round.
-const CALLS: u32 = 20_000;
+pub const CALLS: u32 = 20_000;
 /// Calls under way at once, and connections over HTTP.
 const CONCURRENCY: usize = 64;
 /// Seats of each event, and requests of each round over HTTP: more than are sent.
@@ -73,7 +73,7 @@ pub struct Options {
 }
 
 /// The floor's script and its keys.
-struct Floor {
+pub struct Floor {
     pool: Pool,
     sha: String,
     prefix: String,
@@ -210,7 +210,11 @@ async fn redis_cpu_seconds(redis: &Client) -> Result<f64, Box<dyn Error>> {
 }
 
 impl Floor {
-    async fn new(url: &str) -> Result<Self, Box<dyn Error>> {
+    /// Connects, and prepares an event.
+    ///
+    /// # Errors
+    /// If Redis refuses.
+    pub async fn new(url: &str) -> Result<Self, Box<dyn Error>> {
         let pool = Pool::new(Config::from_url(url)?, None, None, None, CLIENTS)?;
         pool.init().await?;
         let floor = Floor {
@@ -239,7 +243,11 @@ impl Floor {
         Ok(self.pool.next().custom(command, args).await?)
     }
 
-    async fn calls(&self) -> Result<(), Box<dyn Error>> {
+    /// Grants [`CALLS`] seats.
+    ///
+    /// # Errors
+    /// If Redis refuses.
+    pub async fn calls(&self) -> Result<(), Box<dyn Error>> {
         let next = AtomicU32::new(0);
         let caller = async || {
             loop {
