@@ -1,0 +1,35 @@
+//! The report of one run.
+
+mod checks;
+mod head;
+pub(crate) mod over_time;
+mod tables;
+
+pub(crate) use head::{calls, problems, total_seats};
+
+use maud::html;
+
+use crate::page::{self, Section};
+use crate::result::RunResult;
+
+/// Renders the report of a run as one page that loads nothing.
+pub fn report(result: &RunResult) -> String {
+    let sections = [
+        Section { id: "summary", title: "Summary", content: head::tiles(result) },
+        Section { id: "time", title: "Over time", content: over_time::plots(result) },
+        Section { id: "buyers", title: "Buyers", content: tables::buyers(result) },
+        Section { id: "operations", title: "Operations", content: tables::operations(result) },
+        Section { id: "generator", title: "Load generator", content: tables::generator(result) },
+        Section { id: "checks", title: "Checks", content: checks::all(result) },
+        Section { id: "machine", title: "Machine", content: tables::machine(result) },
+    ];
+    let foot = html! {
+        p {
+            "Latencies count from the moment a call was due, so a server that answers late cannot \
+             hide behind a load generator that waits for it. Percentiles of a step are those of the \
+             calls that were answered in it."
+        }
+    };
+    let title = format!("{} · Holdfast load test", result.scenario);
+    page::render(&title, "Load test", head::banner(result), &sections, foot)
+}

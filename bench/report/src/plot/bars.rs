@@ -1,0 +1,99 @@
+//! Horizontal bars. The chart is a table, so it needs no other form of its data.
+
+use maud::{Markup, html};
+
+use super::{Scale, scale::Axis};
+use crate::format;
+
+/// One bar.
+#[derive(Clone, Debug)]
+pub struct Bar {
+    pub name: String,
+    /// `None`: not measured.
+    pub value: Option<f64>,
+    /// The value with its unit.
+    pub text: String,
+    /// Whether it is the one that the chart is about.
+    pub is_ours: bool,
+    /// What is wrong with it, in a few words.
+    pub flaw: Option<String>,
+}
+
+/// A chart.
+#[derive(Clone, Debug)]
+pub struct Bars {
+    /// Unique in the page.
+    pub id: String,
+    pub title: String,
+    /// What is shown, and which direction is better.
+    pub about: String,
+    /// What the values are: the head of their column.
+    pub unit: String,
+    pub scale: Scale,
+    pub bars: Vec<Bar>,
+}
+
+impl Bars {
+    /// Returns the axis of the bars.
+    pub fn axis(&self) -> Axis {
+        let values = || self.bars.iter().filter_map(|bar| bar.value).filter(|one| one.is_finite());
+        let least = values().filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
+        // A logarithmic bar of the smallest value has a length, too.
+        let least = if self.scale == Scale::Log { least / 2.0 } else { least };
+        Axis::of_values(self.scale, least, values().fold(0.0, f64::max))
+    }
+
+    /// Returns a bar's length, from 0 to 1.
+    pub fn length(&self, axis: &Axis, bar: &Bar) -> f64 {
+        bar.value.filter(|value| value.is_finite()).map_or(0.0, |value| axis.at(value))
+    }
+}
+
+/// Renders a chart.
+pub fn figure(bars: &Bars) -> Markup {
+    let axis = bars.axis();
+    html! {
+        figure.card.bars aria-labelledby=(bars.id) {
+            figcaption {
+                h3 id=(bars.id) { (bars.title) }
+                p.about { (bars.about) }
+            }
+            table {
+                thead.hidden {
+                    tr {
+                        th scope="col" { "Name" }
+                        th scope="col" { (bars.unit) }
+                        th scope="col" aria-hidden="true" {}
+                    }
+                }
+                tbody {
+                    @for bar in &bars.bars {
+                        tr.is-ours[bar.is_ours].is-flawed[bar.flaw.is_some()] {
+                            th scope="row" {
+                                (bar.name)
+                                @if let Some(flaw) = &bar.flaw { " " span.flaw { (flaw) } }
+                            }
+                            td.number { (if bar.value.is_some() { &bar.text } else { format::ABSENT }) }
+                            td.track aria-hidden="true" {
+                                svg width="100%" height="14" { (shape(bar, bars.length(&axis, bar))) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn shape(bar: &Bar, length: f64) -> Markup {
+    let class = match (bar.is_ours, bar.flaw.is_some()) {
+        (_, true) => "bar t-unavailable",
+        (true, false) => "bar t-first",
+        (false, false) => "bar t-refused",
+    };
+    html! {
+        rect.rail width="100%" height="14" rx="3" {}
+        rect class=(class) width=(format!("{:.2}%", 100.0 * length)) height="14" rx="3"
+            fill=[bar.flaw.is_some().then_some("url(#paint-unavailable)")] {}
+    }
+}

@@ -1,0 +1,119 @@
+//! Complete SVG files for READMEs and documents: a fixed size, text in the picture, and a ground of
+//! their own, so they can be read on pages of any colour. They follow the reader's light or dark theme.
+
+use maud::{Markup, PreEscaped, html};
+
+use super::bars::{Bar, Bars};
+use crate::format;
+
+const WIDTH: f64 = 880.0;
+const MARGIN: f64 = 28.0;
+/// Width of the names.
+const NAMES: f64 = 262.0;
+/// Width of the values, behind the longest bar.
+const VALUES: f64 = 110.0;
+const ROW: f64 = 24.0;
+const BAR: f64 = 14.0;
+/// Letters of a name or a line, at most: there is no room for more.
+const NAME_LETTERS_MAX: usize = 38;
+const LINE_LETTERS_MAX: usize = 130;
+
+const STYLE: &str = "\
+.ground{fill:#fff;stroke:#e5e7ec}.text{fill:#12151c}.soft{fill:#636b7a}.rail{fill:#f3f4f7}\
+.ours{fill:#2f4bd8}.other{fill:#a3aab8}.bad{fill:#c22f2f}.bad-ground{fill:#f0c4c4}.bad-line{stroke:#c22f2f}\
+text{font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Inter,'Noto Sans','Liberation Sans',Arial,sans-serif;\
+font-size:13px;font-variant-numeric:tabular-nums}.title{font-size:18px;font-weight:600}\
+.head{font-size:14px;font-weight:600}.strong{font-weight:600}.small{font-size:12px}\
+@media(prefers-color-scheme:dark){.ground{fill:#12151c;stroke:#323847}.text{fill:#eef0f5}.soft{fill:#8a92a3}.rail{fill:#191d26}\
+.ours{fill:#8fa2ff}.other{fill:#5a6375}.bad{fill:#ff7f7b}.bad-ground{fill:#5a2a2d}.bad-line{stroke:#ff7f7b}}";
+
+/// Renders charts below each other as a complete SVG file.
+pub fn bars(title: &str, note: &str, charts: &[Bars]) -> String {
+    let mut y = MARGIN + 18.0;
+    let head = html! {
+        text.title.text x=(MARGIN) y=(y) { (title) }
+        text.soft.small x=(MARGIN) y=(y + 20.0) { (cut(note, LINE_LETTERS_MAX)) }
+    };
+    y += 34.0;
+    let mut body = Vec::new();
+    for chart in charts {
+        body.push(one_chart(chart, y));
+        y += 44.0 + ROW * chart.bars.len() as f64 + 10.0;
+    }
+    let height = y + MARGIN - 14.0;
+    let described = description(charts);
+    let file = html! {
+        svg xmlns="http://www.w3.org/2000/svg" width=(WIDTH) height=(height)
+            viewBox={"0 0 " (WIDTH) " " (height)} role="img" aria-labelledby="title description" {
+            title #title { (title) }
+            desc #description { (described) }
+            style { (PreEscaped(STYLE)) }
+            defs {
+                pattern #stripes patternUnits="userSpaceOnUse" width="8" height="8" {
+                    rect.bad-ground width="8" height="8" {}
+                    path.bad-line fill="none" stroke-width="2.4" d="M-2 6L2 10M-1 -1L9 9M6 -2L10 2" {}
+                }
+            }
+            rect.ground x="0.5" y="0.5" width=(WIDTH - 1.0) height=(height - 1.0) rx="12" {}
+            (head)
+            @for chart in &body { (chart) }
+        }
+    };
+    file.into_string() + "\n"
+}
+
+fn one_chart(chart: &Bars, top: f64) -> Markup {
+    let axis = chart.axis();
+    html! {
+        text.text x=(MARGIN) y=(top + 28.0) {
+            tspan.head { (chart.title) }
+            tspan.soft.small dx="8" { (chart.about) }
+        }
+        @for (index, bar) in chart.bars.iter().enumerate() {
+            (row(bar, top + 38.0 + ROW * index as f64, chart.length(&axis, bar)))
+        }
+    }
+}
+
+fn row(bar: &Bar, top: f64, length: f64) -> Markup {
+    let room = WIDTH - 2.0 * MARGIN - NAMES - VALUES;
+    let left = MARGIN + NAMES;
+    let width = (room * length).max(if bar.value.is_some() { 2.0 } else { 0.0 });
+    let (class, fill) = match (bar.is_ours, bar.flaw.is_some()) {
+        (_, true) => ("flawed", Some("url(#stripes)")),
+        (true, false) => ("ours", None),
+        (false, false) => ("other", None),
+    };
+    let base = top + ROW / 2.0 + 4.5;
+    html! {
+        text.text.strong[bar.is_ours] x=(MARGIN) y=(base) { (cut(&bar.name, NAME_LETTERS_MAX)) }
+        rect.rail x=(left) y=(top + (ROW - BAR) / 2.0) width=(room) height=(BAR) rx="3" {}
+        rect class=(class) fill=[fill] x=(left) y=(top + (ROW - BAR) / 2.0)
+            width=(format!("{width:.1}")) height=(BAR) rx="3" {}
+        text.text.strong[bar.is_ours] x=(left + room + 10.0) y=(base) {
+            (if bar.value.is_some() { &bar.text } else { format::ABSENT })
+        }
+        @if let Some(flaw) = &bar.flaw {
+            text.bad.small.strong x=(format!("{:.1}", left + width + 8.0)) y=(base) { (flaw) }
+        }
+    }
+}
+
+/// Says in words what the picture shows.
+fn description(charts: &[Bars]) -> String {
+    let chart = |chart: &Bars| {
+        let bars = chart.bars.iter().map(|bar| match &bar.flaw {
+            Some(flaw) => format!("{} {} ({flaw})", bar.name, bar.text),
+            None => format!("{} {}", bar.name, bar.text),
+        });
+        format!("{}: {}.", chart.title, bars.collect::<Vec<_>>().join(", "))
+    };
+    charts.iter().map(chart).collect::<Vec<_>>().join(" ")
+}
+
+fn cut(text: &str, letters_max: usize) -> String {
+    match text.char_indices().nth(letters_max) {
+        Some((end, _)) => format!("{}…", text[..end].trim_end()),
+        None => text.to_owned(),
+    }
+}
