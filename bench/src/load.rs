@@ -28,7 +28,7 @@ const LENGTH: &[u8] = b"\r\ncontent-length: ";
 const NOT_MODIFIED: &[u8] = b"HTTP/1.1 304";
 
 /// Why a connection's work ended.
-type Failure = Box<dyn Error + Send + Sync>;
+pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// Requests one after another, ready to be sent.
 pub struct Requests {
@@ -181,6 +181,45 @@ impl Load {
             batch = (batch + 1) % batches;
         }
         Ok((latencies, refused))
+    }
+}
+
+/// A kept connection whose responses may have any status.
+pub struct Connection {
+    stream: TcpStream,
+    scan: Scan,
+}
+
+impl Connection {
+    /// Connects.
+    ///
+    /// # Errors
+    /// If the server does not accept.
+    pub async fn open(address: SocketAddr) -> Result<Self, Failure> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Connection { stream, scan: Scan::new(0, None) })
+    }
+
+    /// Sends a request; returns the status of its response. After an error the connection is of no use.
+    ///
+    /// # Errors
+    /// If there is no valid response in this time.
+    pub async fn status_of(&mut self, request: &[u8], time: Duration) -> Result<u16, Failure> {
+        let exchange = async {
+            self.stream.write_all(request).await?;
+            loop {
+                match self.scan.layout()? {
+                    Some(layout) => return Ok::<_, Failure>(layout),
+                    None => self.scan.fill(&mut self.stream).await?,
+                }
+            }
+        };
+        let layout = tokio::time::timeout(time, exchange).await??;
+        let digits = self.scan.buffer.get(self.scan.start..).and_then(|b| b.get(9..STATUS_BYTES));
+        self.scan.start += layout.total;
+        let digits = digits.ok_or("no status")?;
+        Ok(std::str::from_utf8(digits)?.parse()?)
     }
 }
 

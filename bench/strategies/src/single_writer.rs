@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fred::clients::{Client, Pool};
+use fred::error::ErrorKind;
 use fred::interfaces::{ListInterface, SetsInterface};
-use fred::types::Value;
 use fred::types::lists::LMoveDirection;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -133,12 +133,16 @@ fn sold_key(stores: &Stores, event: u64) -> String {
 
 /// Takes what is in a list; empty if nothing came in time.
 async fn pop(redis: &Client, list: &str) -> Result<Vec<String>, Failure> {
-    let popped: Value = redis.blmpop(POP_SECONDS, list, LMoveDirection::Left, Some(BATCH)).await?;
-    if popped.is_null() {
-        return Ok(Vec::new());
+    let popped = redis.blmpop(POP_SECONDS, list, LMoveDirection::Left, Some(BATCH)).await;
+    match popped {
+        Ok(popped) => {
+            let (_, items): (String, Vec<String>) = popped;
+            Ok(items)
+        }
+        // The reply to a list that stayed empty.
+        Err(error) if *error.kind() == ErrorKind::Timeout => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
     }
-    let (_, items): (String, Vec<String>) = popped.convert()?;
-    Ok(items)
 }
 
 async fn read_answers(redis: Client, list: String, waiting: Waiting) {
