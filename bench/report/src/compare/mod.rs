@@ -15,11 +15,10 @@ use crate::result::{Latency, RunResult};
 /// Changes below this part are called none: two runs of the same differ by as much.
 const SAME_WITHIN: f64 = 0.05;
 
-/// Whether more of something is good.
+/// Which direction is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Better {
     Lower,
-    Higher,
     Neither,
 }
 
@@ -63,7 +62,6 @@ impl Row {
             (None, _) | (_, Better::Neither) => Change::Unknown,
             (Some(ratio), _) if (ratio - 1.0).abs() < SAME_WITHIN => Change::Same,
             (Some(ratio), Better::Lower) if ratio < 1.0 => Change::Better,
-            (Some(ratio), Better::Higher) if ratio > 1.0 => Change::Better,
             _ => Change::Worse,
         }
     }
@@ -142,11 +140,13 @@ fn totals(first: &RunResult, second: &RunResult) -> Vec<Row> {
     vec![
         row("Took", Better::Neither, format::seconds, |run| Some(run.seconds)),
         row("Calls", Better::Neither, whole, |run| Some(calls(run))),
-        row("Calls a second", Better::Higher, format::figure, |run| Some(calls(run) / run.seconds)),
+        row("Calls a second", Better::Neither, format::figure, |run| {
+            Some(calls(run) / run.seconds)
+        }),
         row("Seats sold", Better::Neither, whole, |run| {
             Some(run.events.iter().map(|event| event.sold_seats).sum::<u64>() as f64)
         }),
-        row("Sold out after", Better::Lower, format::seconds, |run| {
+        row("Sold out after", Better::Neither, format::seconds, |run| {
             run.events.iter().filter_map(|event| event.sold_out_seconds).reduce(f64::max)
         }),
         row("Archive behind at most, entries", Better::Lower, whole, |run| {

@@ -6,8 +6,11 @@ use super::{Change, Row, checks, fates, operations, outcomes, totals, warnings};
 use crate::format;
 use crate::html::over_time;
 use crate::page::{self, Section};
-use crate::plot::{Keep, Kind, Notes, Plot, Scale, Series, Tone, Unit, lines};
+use crate::plot::{Keep, Kind, Notes, Plot, Scale, Series, Tone, Unit, lines, thin};
 use crate::result::RunResult;
+
+/// Steps of a plot, at most.
+const STEPS_MAX: f64 = 4_000.0;
 
 /// Compares two runs on one page that loads nothing.
 pub fn html(first: &RunResult, second: &RunResult) -> String {
@@ -118,16 +121,10 @@ fn check_table(first: &RunResult, second: &RunResult) -> Markup {
 }
 
 fn plots(first: &RunResult, second: &RunResult) -> Markup {
+    let runs = [first, second];
     let p99 = |run: &RunResult| over_time::of_operation(run, "hold", |step| step.p99_ms);
-    let latencies = overlay(
-        [first, second].map(|run| (over_time::seconds(&run.series.points), p99(run))),
-        Keep::Max,
-    );
-    let rates = overlay(
-        [first, second]
-            .map(|run| (over_time::seconds(&run.series.points), over_time::calls_per_second(run))),
-        Keep::Mean,
-    );
+    let latencies = overlay(runs, p99, Keep::Max);
+    let rates = overlay(runs, over_time::calls_per_second, Keep::Mean);
     let plot = |id: &str, (seconds, series): (Vec<f64>, Vec<Series>)| Plot {
         id: id.to_owned(),
         title: "Latency of hold, p99".to_owned(),
@@ -147,25 +144,38 @@ fn plots(first: &RunResult, second: &RunResult) -> Markup {
         ..plot("calls", rates)
     };
     html! {
-        div.grid2 { (lines::figure(&plot("hold", latencies))) (lines::figure(&rates)) }
+        div.grid2.plots { (lines::figure(&plot("hold", latencies))) (lines::figure(&rates)) }
     }
 }
 
-/// Puts both runs on the steps of time of either. A run has no value where it has no step.
-fn overlay(runs: [(Vec<f64>, Vec<Option<f64>>); 2], keep: Keep) -> (Vec<f64>, Vec<Series>) {
-    let mut seconds: Vec<f64> = runs.iter().flat_map(|(seconds, _)| seconds.clone()).collect();
-    seconds.sort_by(f64::total_cmp);
-    seconds.dedup();
+/// Puts both runs on the same steps of time: as long as the longer step of both, or longer if there were
+/// too many. A run has no value where it has no step.
+fn overlay(
+    runs: [&RunResult; 2],
+    values: impl Fn(&RunResult) -> Vec<Option<f64>>,
+    keep: Keep,
+) -> (Vec<f64>, Vec<Series>) {
+    let ends = runs.map(|run| over_time::seconds(&run.series.points));
+    let last = ends.iter().filter_map(|ends| ends.last().copied()).fold(0.0, f64::max);
+    let interval = runs.map(|run| run.series.interval_ms as f64 / 1_000.0);
+    let step = interval[0].max(interval[1]).max(last / STEPS_MAX);
+    if step <= 0.0 {
+        return (Vec::new(), Vec::new());
+    }
+    // The margin keeps a step that ends where another begins out of that one.
+    let steps = (last / step - 1e-6).ceil().max(0.0) as usize;
     let tones = [("A", Tone::First), ("B", Tone::Second)];
-    let series = runs.iter().zip(tones).map(|((ends, values), (name, tone))| {
-        let at = |second: &f64| at(ends, values, *second);
-        Series::new(name, tone, keep, seconds.iter().map(at).collect())
+    let series = runs.iter().zip(&ends).zip(tones).map(|((run, ends), (name, tone))| {
+        let mut within = vec![Vec::new(); steps];
+        for (end, value) in ends.iter().zip(values(run)) {
+            let index = (end / step - 1e-6).floor().max(0.0) as usize;
+            if let Some(within) = within.get_mut(index) {
+                within.push(value);
+            }
+        }
+        let kept = within.iter().map(|values| thin::value(values, keep)).collect();
+        Series::new(name, tone, keep, kept)
     });
     let series = series.collect();
-    (seconds, series)
-}
-
-/// Returns the value of the step that a moment lies in.
-fn at(ends: &[f64], values: &[Option<f64>], second: f64) -> Option<f64> {
-    values.get(ends.partition_point(|end| *end < second)).copied().flatten()
+    ((1..=steps).map(|index| index as f64 * step).collect(), series)
 }

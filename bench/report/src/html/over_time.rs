@@ -10,6 +10,8 @@ use crate::result::{Point, Queue, RunResult, Seats, StepLatency};
 
 /// Incidents that have a letter of their own in plots.
 const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+/// Stretches of failures that are listed, at most; plots show all.
+const STRETCHES_SHOWN_MAX: usize = 3;
 /// Outcomes of calls from the bottom of the plot to its top.
 const OUTCOMES: [(&str, &str, Tone); 6] = [
     ("granted", "Granted", Tone::Granted),
@@ -28,7 +30,7 @@ pub(super) fn plots(result: &RunResult) -> Markup {
     let notes = notes(result);
     html! {
         (incidents(&notes))
-        div.grid2 {
+        div.grid2.plots {
             @for plot in all(result, &notes) { (lines::figure(&plot)) }
         }
         p.note {
@@ -222,6 +224,10 @@ fn events(result: &RunResult) -> Vec<(u32, String)> {
 }
 
 fn seats(result: &RunResult, notes: &Notes, event: u32, title: &str) -> Plot {
+    let sold_out = result.events.iter().find(|one| one.id == event);
+    let sold_out =
+        sold_out.and_then(|one| one.sold_out_seconds).filter(|second| second.is_finite());
+    let own = sold_out.map(|at| Mark { at, what: "Sold out".to_owned() }).into_iter().collect();
     let series = |name: &str, tone: Tone, value: fn(&Seats) -> u64| {
         let value = |point: &Point| point.seats.get(&event).map(|seats| value(seats) as f64);
         Series::new(name, tone, Keep::Last, result.series.points.iter().map(value).collect())
@@ -230,6 +236,7 @@ fn seats(result: &RunResult, notes: &Notes, event: u32, title: &str) -> Plot {
         title: title.to_owned(),
         about: "at the end of each step".to_owned(),
         kind: Kind::Stack,
+        notes: Notes { marks: own, ..notes.clone() },
         series: vec![
             series("Sold", Tone::Sold, |seats| seats.sold),
             series("Held", Tone::Held, |seats| seats.held),
@@ -298,23 +305,47 @@ fn failures(result: &RunResult) -> Vec<(f64, f64)> {
     stretches
 }
 
+/// Lists what plots have letters and bars for.
 fn incidents(notes: &Notes) -> Markup {
+    if notes.bands.is_empty() && notes.failures.is_empty() {
+        return html! {};
+    }
     html! {
-        @if !notes.bands.is_empty() {
-            div.card {
-                ul.incidents aria-label="Incidents" {
-                    @for band in &notes.bands {
-                        li {
-                            span.band-key { (band.key) }
-                            span { (band.what) }
-                            span.when {
-                                (format::seconds(band.from)) " to "
-                                (band.to.map_or("the end".to_owned(), format::seconds))
-                            }
+        div.card {
+            ul.incidents aria-label="Incidents" {
+                @for band in &notes.bands {
+                    li {
+                        span.band-key { (band.key) }
+                        span { (band.what) }
+                        span.when {
+                            (format::seconds(band.from)) " to "
+                            (band.to.map_or("the end".to_owned(), format::seconds))
                         }
+                    }
+                }
+                @if !notes.failures.is_empty() {
+                    li {
+                        svg width="15" height="8" aria-hidden="true" {
+                            rect.fails width="15" height="4" y="3" {}
+                        }
+                        span { "Calls failed or found the service unavailable" }
+                        span.when { (stretches(&notes.failures)) }
                     }
                 }
             }
         }
     }
+}
+
+/// Returns the first stretches as text.
+fn stretches(failures: &[(f64, f64)]) -> String {
+    let first = failures.iter().take(STRETCHES_SHOWN_MAX);
+    let texts =
+        first.map(|(from, to)| format!("{} to {}", format::seconds(*from), format::seconds(*to)));
+    let mut texts: Vec<String> = texts.collect();
+    if failures.len() > STRETCHES_SHOWN_MAX {
+        texts
+            .push(format!("{} more", format::count((failures.len() - STRETCHES_SHOWN_MAX) as u64)));
+    }
+    texts.join(", ")
 }

@@ -15,8 +15,8 @@ pub(super) fn buyers(result: &RunResult) -> Markup {
         div.grid2 {
             (fates(caption, &result.fates))
             @if has_bots { (fates("What became of bots", &result.bot_fates)) }
-            (events(result))
         }
+        (events(result))
     }
 }
 
@@ -28,7 +28,7 @@ fn fates(caption: &str, fates: &BTreeMap<String, u64>) -> Markup {
         vec![format::words(fate), format::count(*buyers), format::share(*buyers, all)]
     };
     let rows = rows.into_iter().map(row).collect();
-    page::table(&Table { caption, heads: &["", "Buyers", "Share"], numbers: 1, rows })
+    page::table(&Table { caption, heads: &["Outcome", "Buyers", "Share"], numbers: 1, rows })
 }
 
 fn events(result: &RunResult) -> Markup {
@@ -103,7 +103,7 @@ fn outcomes(caption: &str, operations: &BTreeMap<String, OperationResult>) -> Ma
     });
     page::table(&Table {
         caption,
-        heads: &["Operation", "Response", "Calls", "Share of operation"],
+        heads: &["Operation", "Response", "Calls", "Share"],
         numbers: 2,
         rows: rows.collect(),
     })
@@ -128,7 +128,7 @@ pub(super) fn generator(result: &RunResult) -> Markup {
     html! {
         (page::table(&Table {
             caption: "Its own delay, part of the latencies above",
-            heads: &["", "p50", "p90", "p99", "p99.9", "Max"],
+            heads: &["Of", "p50", "p90", "p99", "p99.9", "Max"],
             numbers: 1,
             rows: vec![late],
         }))

@@ -34,24 +34,23 @@ pub struct Bars {
 }
 
 impl Bars {
-    /// Returns the axis of the bars.
-    pub fn axis(&self) -> Axis {
-        let values = || self.bars.iter().filter_map(|bar| bar.value).filter(|one| one.is_finite());
-        let least = values().filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
+    /// Returns the bars' lengths, from 0 to 1. The longest linear bar has the length 1.
+    pub fn lengths(&self) -> Vec<f64> {
+        let values = || self.bars.iter().map(|bar| bar.value.filter(|value| value.is_finite()));
+        let most = values().flatten().fold(0.0, f64::max);
+        let least = values().flatten().filter(|value| *value > 0.0).fold(f64::INFINITY, f64::min);
         // A logarithmic bar of the smallest value has a length, too.
-        let least = if self.scale == Scale::Log { least / 2.0 } else { least };
-        Axis::of_values(self.scale, least, values().fold(0.0, f64::max))
-    }
-
-    /// Returns a bar's length, from 0 to 1.
-    pub fn length(&self, axis: &Axis, bar: &Bar) -> f64 {
-        bar.value.filter(|value| value.is_finite()).map_or(0.0, |value| axis.at(value))
+        let axis = Axis::of_values(self.scale, least / 2.0, most);
+        let length = |value: f64| match self.scale {
+            Scale::Linear if most > 0.0 => value / most,
+            _ => axis.at(value),
+        };
+        values().map(|value| value.map_or(0.0, length).clamp(0.0, 1.0)).collect()
     }
 }
 
 /// Renders a chart.
 pub fn figure(bars: &Bars) -> Markup {
-    let axis = bars.axis();
     html! {
         figure.card.bars aria-labelledby=(bars.id) {
             figcaption {
@@ -59,6 +58,7 @@ pub fn figure(bars: &Bars) -> Markup {
                 p.about { (bars.about) }
             }
             table {
+                colgroup { col.name; col.figure; col; }
                 thead.hidden {
                     tr {
                         th scope="col" { "Name" }
@@ -67,7 +67,7 @@ pub fn figure(bars: &Bars) -> Markup {
                     }
                 }
                 tbody {
-                    @for bar in &bars.bars {
+                    @for (bar, length) in bars.bars.iter().zip(bars.lengths()) {
                         tr.is-ours[bar.is_ours].is-flawed[bar.flaw.is_some()] {
                             th scope="row" {
                                 (bar.name)
@@ -75,7 +75,7 @@ pub fn figure(bars: &Bars) -> Markup {
                             }
                             td.number { (if bar.value.is_some() { &bar.text } else { format::ABSENT }) }
                             td.track aria-hidden="true" {
-                                svg width="100%" height="14" { (shape(bar, bars.length(&axis, bar))) }
+                                svg width="100%" height="14" { (shape(bar, length)) }
                             }
                         }
                     }

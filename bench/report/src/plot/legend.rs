@@ -7,20 +7,13 @@ use super::{Kind, Plot, Tone};
 /// Renders the legend of a plot, in the order in which a reader meets the series from above.
 pub fn of_plot(plot: &Plot) -> Markup {
     let mut series: Vec<_> = plot.series.iter().filter(|one| !one.is_empty()).collect();
-    series.reverse();
-    let fails = !plot.notes.failures.is_empty();
+    if plot.kind == Kind::Stack {
+        series.reverse();
+    }
     html! {
-        @if series.len() > 1 || fails {
+        @if series.len() > 1 {
             ul.legend {
                 @for one in series { li { (swatch(one.tone, plot.kind)) (one.name) } }
-                @if fails {
-                    li {
-                        svg.swatch width="16" height="10" aria-hidden="true" {
-                            rect.fails width="16" height="4" y="6" {}
-                        }
-                        "Calls failed"
-                    }
-                }
             }
         }
     }

@@ -56,7 +56,8 @@ fn picture(plot: &Plot) -> Markup {
     };
     let ticks = frame.values.ticks();
     html! {
-        div.picture {
+        div.picture.has-notes[!plot.notes.marks.is_empty()]
+            .has-two-rows[plot.notes.marks.len() > 1] {
             div.values aria-hidden="true" {
                 @for tick in &ticks {
                     span.is-minor[tick.is_minor && ticks.len() > 4] style={"bottom:" (percent(tick.at))} {
@@ -120,7 +121,7 @@ fn bands(plot: &Plot, frame: &Frame) -> Markup {
         }
         @for (from, to) in &plot.notes.failures {
             @let (x, width) = edges(*from, *to);
-            rect.fails x=(x) width=(width) y="0" height="4" {}
+            rect.fails x=(x) width=(width) y="100%" height="4" {}
         }
     }
 }
@@ -134,7 +135,8 @@ fn marks(plot: &Plot, frame: &Frame) -> Markup {
     }
 }
 
-/// Labels what is noted, at the upper edge. Marks to the right of the middle have their label on the left.
+/// Labels what is noted, above the picture; marks in two rows, as they may be close to each other. Marks
+/// to the right of the middle have their label on the left.
 fn note_labels(plot: &Plot, frame: &Frame) -> Markup {
     html! {
         @for band in &plot.notes.bands {
@@ -142,12 +144,11 @@ fn note_labels(plot: &Plot, frame: &Frame) -> Markup {
                 (band.key)
             }
         }
-        @for mark in &plot.notes.marks {
+        @for (index, mark) in plot.notes.marks.iter().enumerate() {
             @let at = frame.time.at(mark.at);
-            @if at > 0.5 {
-                span.mark-label style={"right:" (percent(1.0 - at))} { (mark.what) }
-            } @else {
-                span.mark-label style={"left:" (percent(at))} { (mark.what) }
+            @let (side, place) = if at > 0.5 { ("right:", 1.0 - at) } else { ("left:", at) };
+            span.mark-label.is-second[index % 2 == 1] style={(side) (percent(place))} {
+                (mark.what)
             }
         }
     }

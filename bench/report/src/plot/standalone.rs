@@ -63,14 +63,13 @@ pub fn bars(title: &str, note: &str, charts: &[Bars]) -> String {
 }
 
 fn one_chart(chart: &Bars, top: f64) -> Markup {
-    let axis = chart.axis();
     html! {
         text.text x=(MARGIN) y=(top + 28.0) {
             tspan.head { (chart.title) }
             tspan.soft.small dx="8" { (chart.about) }
         }
-        @for (index, bar) in chart.bars.iter().enumerate() {
-            (row(bar, top + 38.0 + ROW * index as f64, chart.length(&axis, bar)))
+        @for (index, (bar, length)) in chart.bars.iter().zip(chart.lengths()).enumerate() {
+            (row(bar, top + 38.0 + ROW * index as f64, length))
         }
     }
 }

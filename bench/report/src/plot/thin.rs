@@ -27,7 +27,8 @@ pub fn values(values: &[Option<f64>], buckets: &[Range<usize>], keep: Keep) -> V
         .collect()
 }
 
-fn value(values: &[Option<f64>], keep: Keep) -> Option<f64> {
+/// Returns the value that stands for several; `None` if all are absent.
+pub fn value(values: &[Option<f64>], keep: Keep) -> Option<f64> {
     let present = || values.iter().flatten().copied();
     match keep {
         Keep::Max => present().reduce(f64::max),

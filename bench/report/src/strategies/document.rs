@@ -24,6 +24,9 @@ pub(super) struct Comparison {
     pub machine: Machine,
     #[serde(deserialize_with = "lenient")]
     pub how: How,
+    /// What the figures are to show, and whether they do.
+    #[serde(deserialize_with = "lenient")]
+    pub verdicts: Vec<Verdict>,
     /// Why strategies did not run, by name.
     #[serde(deserialize_with = "lenient")]
     pub skipped: BTreeMap<String, String>,
@@ -39,6 +42,15 @@ pub(super) struct Machine {
     pub redis: String,
     pub mongodb: String,
     pub build: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Verdict {
+    pub statement: String,
+    pub holds: bool,
+    /// What speaks against it.
+    pub against: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -12,6 +12,7 @@ use crate::plot::bars;
 
 pub(super) fn render(comparison: &Comparison) -> String {
     let plots = html! {
+        (verdicts(comparison))
         @for chart in charts::all(comparison) { (bars::figure(&chart)) }
         p.note {
             "All programs answered the same requests over HTTP, on the same Redis and MongoDB, in turns of \
@@ -93,6 +94,26 @@ fn banner(comparison: &Comparison) -> Markup {
                 h2 { "Not measured" }
                 ul {
                     @for (name, reason) in &comparison.skipped { li { (name) ": " (reason) } }
+                }
+            }
+        }
+    }
+}
+
+fn verdicts(comparison: &Comparison) -> Markup {
+    html! {
+        @if !comparison.verdicts.is_empty() {
+            div.card {
+                ul.checks aria-label="What the figures show" {
+                    @for one in &comparison.verdicts {
+                        li {
+                            (page::verdict(one.holds, "Yes", "No"))
+                            span.says {
+                                (format::words(&one.statement))
+                                @if !one.against.is_empty() { ": " (one.against.join("; ")) }
+                            }
+                        }
+                    }
                 }
             }
         }
