@@ -1,6 +1,6 @@
-//! Results of load tests: the document of a run ([`result`]), its report as a page ([`html`]), two runs
-//! side by side ([`compare`]), and the comparison of strategies ([`strategies`]). Pages are single
-//! files that load nothing and need no script.
+//! Results of load tests: the document of a run ([`result`]), its report as a page ([`html`]), two
+//! runs side by side ([`compare`]), and the comparison of strategies ([`strategies`]). Pages are
+//! single files that load nothing and need no script.
 
 pub mod compare;
 pub mod format;

@@ -98,17 +98,14 @@ pub fn tiles(tiles: &[Tile]) -> Markup {
 
 /// Renders whether everything is as it should be.
 pub fn verdict(is_good: bool, good: &str, bad: &str) -> Markup {
+    let (class, shape, text) = match is_good {
+        true => ("badge is-ok", "M3 8.5l3.2 3.2L13 5", good),
+        false => ("badge is-bad", "M4 4l8 8M12 4l-8 8", bad),
+    };
     html! {
-        @if is_good {
-            p.badge.is-ok {
-                svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true" { path d="M3 8.5l3.2 3.2L13 5" {} }
-                (good)
-            }
-        } @else {
-            p.badge.is-bad {
-                svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true" { path d="M4 4l8 8M12 4l-8 8" {} }
-                (bad)
-            }
+        p class=(class) {
+            svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true" { path d=(shape) {} }
+            (text)
         }
     }
 }

@@ -172,7 +172,8 @@ fn whole(value: f64) -> String {
 
 /// Returns the operations of both runs with their percentiles.
 fn operations(first: &RunResult, second: &RunResult) -> Vec<(String, Vec<Row>)> {
-    const PERCENTILES: [(&str, fn(&Latency) -> f64); 5] = [
+    type Percentile = (&'static str, fn(&Latency) -> f64);
+    const PERCENTILES: [Percentile; 5] = [
         ("p50", |latency| latency.p50),
         ("p90", |latency| latency.p90),
         ("p99", |latency| latency.p99),

@@ -41,8 +41,8 @@ pub fn html(first: &RunResult, second: &RunResult) -> String {
     ];
     let foot = html! {
         p {
-            "Ratios are those of B to A. Changes below 5 % are called the same: two runs of the same \
-             program differ by as much, and one pair of runs is no proof of a smaller change."
+            "Ratios are those of B to A. Changes below 5 % are called the same: two runs of the \
+             same program differ by as much, and one pair of runs is no proof of a smaller change."
         }
     };
     let title = format!("{} and {} · Holdfast", first.scenario, second.scenario);
@@ -148,8 +148,8 @@ fn plots(first: &RunResult, second: &RunResult) -> Markup {
     }
 }
 
-/// Puts both runs on the same steps of time: as long as the longer step of both, or longer if there were
-/// too many. A run has no value where it has no step.
+/// Puts both runs on the same steps of time: as long as the longer step of both, or longer if there
+/// were too many. A run has no value where it has no step.
 fn overlay(
     runs: [&RunResult; 2],
     values: impl Fn(&RunResult) -> Vec<Option<f64>>,

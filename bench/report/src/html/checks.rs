@@ -62,7 +62,10 @@ fn report(name: &str, report: &Option<Value>, says: fn(&Value) -> String) -> Mar
         @match report {
             None => {
                 p.badge.is-warn { (name) }
-                span.says { "Not made: whether Redis, the archive and the payments agree was not checked by it." }
+                span.says {
+                    "Not made: whether Redis, the archive and the payments agree was not checked \
+                     by it."
+                }
             }
             Some(report) => {
                 @let is_clean = report.get("clean").and_then(Value::as_bool) == Some(true);
@@ -80,7 +83,8 @@ fn verify(report: &Value) -> String {
         list(part).iter().filter_map(|one| one.get(field)?.as_u64()).sum()
     };
     format!(
-        "Redis, the booking log and the archive were compared: {} and {} with {}, {} in the archive.",
+        "Redis, the booking log and the archive were compared: {} and {} with {}, {} in the \
+         archive.",
         format::counted(list("events").len() as u64, "event", "events"),
         format::counted(list("partitions").len() as u64, "partition", "partitions"),
         format::counted(sum("partitions", "entries"), "log entry", "log entries"),

@@ -51,8 +51,8 @@ fn problem_list(result: &RunResult) -> Markup {
                 h2 { (format::counted(problems.len() as u64, "problem", "problems")) }
                 ul {
                     @for problem in problems.iter().take(PROBLEMS_SHOWN_MAX) { li { (problem) } }
-                    @if problems.len() > PROBLEMS_SHOWN_MAX {
-                        li { "… and " (format::count((problems.len() - PROBLEMS_SHOWN_MAX) as u64)) " more" }
+                    @if let Some(more @ 1..) = problems.len().checked_sub(PROBLEMS_SHOWN_MAX) {
+                        li { "… and " (format::count(more as u64)) " more" }
                     }
                     @if problems.is_empty() {
                         li { "The result says that it is not clean, and names no problem." }

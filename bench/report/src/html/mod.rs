@@ -26,8 +26,8 @@ pub fn report(result: &RunResult) -> String {
     let foot = html! {
         p {
             "Latencies count from the moment a call was due, so a server that answers late cannot \
-             hide behind a load generator that waits for it. Percentiles of a step are those of the \
-             calls that were answered in it."
+             hide behind a load generator that waits for it. Percentiles of a step are those of \
+             the calls that were answered in it."
         }
     };
     let title = format!("{} · Holdfast load test", result.scenario);

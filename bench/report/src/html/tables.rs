@@ -50,17 +50,20 @@ fn events(result: &RunResult) -> Markup {
 }
 
 pub(super) fn operations(result: &RunResult) -> Markup {
-    let whose = if result.bot_operations.is_empty() { "" } else { " of people" };
+    let (people, bots) = (&result.operations, &result.bot_operations);
+    let whose = if bots.is_empty() { "" } else { " of people" };
+    let latency = |caption: &str, operations| latencies(caption, operations, |one| &one.latency_ms);
+    let service = format!("Service time{whose}, from when a call was sent");
     html! {
-        (latencies(&format!("Latency{whose}, from when a call was due"), &result.operations, |one| &one.latency_ms))
-        (latencies(&format!("Service time{whose}, from when a call was sent"), &result.operations, |one| &one.service_ms))
-        (outcomes(&format!("Responses{whose}, by status and code"), &result.operations))
-        @if !result.bot_operations.is_empty() {
-            (latencies("Latency of bots, from when a call was due", &result.bot_operations, |one| &one.latency_ms))
-            (outcomes("Responses of bots, by status and code", &result.bot_operations))
+        (latency(&format!("Latency{whose}, from when a call was due"), people))
+        (latencies(&service, people, |one| &one.service_ms))
+        (outcomes(&format!("Responses{whose}, by status and code"), people))
+        @if !bots.is_empty() {
+            (latency("Latency of bots, from when a call was due", bots))
+            (outcomes("Responses of bots, by status and code", bots))
         }
         @for event in result.events.iter().filter(|event| !event.operations.is_empty()) {
-            (latencies(&format!("Latency of event {}", event.name), &event.operations, |one| &one.latency_ms))
+            (latency(&format!("Latency of {}", event.name), &event.operations))
         }
     }
 }
@@ -132,7 +135,10 @@ pub(super) fn generator(result: &RunResult) -> Markup {
             numbers: 1,
             rows: vec![late],
         }))
-        p.note { (waits) " Load that the generator could not send in time does not count for the server." }
+        p.note {
+            (waits)
+            " Load that the generator could not send in time does not count for the server."
+        }
     }
 }
 

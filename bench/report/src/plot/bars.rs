@@ -68,12 +68,12 @@ pub fn figure(bars: &Bars) -> Markup {
                 }
                 tbody {
                     @for (bar, length) in bars.bars.iter().zip(bars.lengths()) {
-                        tr.is-ours[bar.is_ours].is-flawed[bar.flaw.is_some()] {
+                        tr.is-ours[bar.is_ours] {
                             th scope="row" {
                                 (bar.name)
                                 @if let Some(flaw) = &bar.flaw { " " span.flaw { (flaw) } }
                             }
-                            td.number { (if bar.value.is_some() { &bar.text } else { format::ABSENT }) }
+                            td.number { (bar.value.map_or(format::ABSENT, |_| &bar.text)) }
                             td.track aria-hidden="true" {
                                 svg width="100%" height="14" { (shape(bar, length)) }
                             }

@@ -39,7 +39,7 @@ pub fn table(plot: &Plot) -> Markup {
                             tr {
                                 th scope="row" { (end) }
                                 @for one in &series {
-                                    td.number { (cell(plot, one.values.get(row).copied().flatten())) }
+                                    td.number { (cell(plot, one.values[row])) }
                                 }
                             }
                         }

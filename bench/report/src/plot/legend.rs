@@ -25,7 +25,7 @@ fn swatch(tone: Tone, kind: Kind) -> Markup {
         svg class=(class) width=(match kind { Kind::Lines => "24", Kind::Stack => "12" })
             height="12" aria-hidden="true" {
             @match kind {
-                Kind::Lines => line.stroke x1="0" y1="6" x2="24" y2="6" stroke-dasharray=[tone.dashes()] {}
+                Kind::Lines => path.stroke d="M0 6H24" stroke-dasharray=[tone.dashes()] {}
                 Kind::Stack => rect width="12" height="12" rx="2" fill=(tone.paint()) {}
             }
         }

@@ -1,5 +1,5 @@
-//! A plot over time as part of a page: the picture in SVG stretches to any width, labels are text of
-//! the page at places in percent.
+//! A plot over time as part of a page: the picture in SVG stretches to any width, labels are text
+//! of the page at places in percent.
 
 use std::fmt::Write;
 
@@ -60,7 +60,8 @@ fn picture(plot: &Plot) -> Markup {
             .has-two-rows[plot.notes.marks.len() > 1] {
             div.values aria-hidden="true" {
                 @for tick in &ticks {
-                    span.is-minor[tick.is_minor && ticks.len() > 4] style={"bottom:" (percent(tick.at))} {
+                    span.is-minor[tick.is_minor && ticks.len() > 4]
+                        style={"bottom:" (percent(tick.at))} {
                         (plot.unit.tick(tick.value))
                     }
                 }
@@ -135,8 +136,8 @@ fn marks(plot: &Plot, frame: &Frame) -> Markup {
     }
 }
 
-/// Labels what is noted, above the picture; marks in two rows, as they may be close to each other. Marks
-/// to the right of the middle have their label on the left.
+/// Labels what is noted, above the picture; marks in two rows, as they may be close to each other.
+/// Marks to the right of the middle have their label on the left.
 fn note_labels(plot: &Plot, frame: &Frame) -> Markup {
     html! {
         @for band in &plot.notes.bands {

@@ -1,5 +1,5 @@
 //! Plots without scripts: [`lines`] and areas over time, horizontal [`bars`], and complete SVG
-//! files ([`standalone`]). Everything in a page stretches to the width at hand; the text in it does not.
+//! files ([`standalone`]). Everything in a page stretches to the width at hand; text does not.
 
 pub mod bars;
 pub mod data;
@@ -129,7 +129,7 @@ impl Plot {
         std::iter::once(first).chain(rest).collect()
     }
 
-    /// Returns the axis of time: from the beginning to the last step, or to the end of what is noted.
+    /// Returns the axis of time: to the last step, or to the end of what is noted.
     pub fn time_range(&self) -> (f64, f64) {
         let from = self.beginnings().first().copied().unwrap_or(0.0).min(0.0);
         let to = self.seconds.last().copied().unwrap_or(0.0).max(self.notes.last_second());

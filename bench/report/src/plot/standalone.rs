@@ -1,5 +1,6 @@
 //! Complete SVG files for READMEs and documents: a fixed size, text in the picture, and a ground of
-//! their own, so they can be read on pages of any colour. They follow the reader's light or dark theme.
+//! their own, so they can be read on pages of any colour. They follow the reader's light or dark
+//! theme.
 
 use maud::{Markup, PreEscaped, html};
 
@@ -12,20 +13,15 @@ const MARGIN: f64 = 28.0;
 const NAMES: f64 = 262.0;
 /// Width of the values, behind the longest bar.
 const VALUES: f64 = 110.0;
+/// Width of what is wrong with a bar.
+const FLAW: f64 = 110.0;
 const ROW: f64 = 24.0;
 const BAR: f64 = 14.0;
 /// Letters of a name or a line, at most: there is no room for more.
 const NAME_LETTERS_MAX: usize = 38;
 const LINE_LETTERS_MAX: usize = 130;
 
-const STYLE: &str = "\
-.ground{fill:#fff;stroke:#e5e7ec}.text{fill:#12151c}.soft{fill:#636b7a}.rail{fill:#f3f4f7}\
-.ours{fill:#2f4bd8}.other{fill:#a3aab8}.bad{fill:#c22f2f}.bad-ground{fill:#f0c4c4}.bad-line{stroke:#c22f2f}\
-text{font-family:-apple-system,BlinkMacSystemFont,'Segoe UI',Roboto,Inter,'Noto Sans','Liberation Sans',Arial,sans-serif;\
-font-size:13px;font-variant-numeric:tabular-nums}.title{font-size:18px;font-weight:600}\
-.head{font-size:14px;font-weight:600}.strong{font-weight:600}.small{font-size:12px}\
-@media(prefers-color-scheme:dark){.ground{fill:#12151c;stroke:#323847}.text{fill:#eef0f5}.soft{fill:#8a92a3}.rail{fill:#191d26}\
-.ours{fill:#8fa2ff}.other{fill:#5a6375}.bad{fill:#ff7f7b}.bad-ground{fill:#5a2a2d}.bad-line{stroke:#ff7f7b}}";
+const STYLE: &str = include_str!("standalone.css");
 
 /// Renders charts below each other as a complete SVG file.
 pub fn bars(title: &str, note: &str, charts: &[Bars]) -> String {
@@ -51,7 +47,7 @@ pub fn bars(title: &str, note: &str, charts: &[Bars]) -> String {
             defs {
                 pattern #stripes patternUnits="userSpaceOnUse" width="8" height="8" {
                     rect.bad-ground width="8" height="8" {}
-                    path.bad-line fill="none" stroke-width="2.4" d="M-2 6L2 10M-1 -1L9 9M6 -2L10 2" {}
+                    path.bad-line d="M-2 6L2 10M-1 -1L9 9M6 -2L10 2" {}
                 }
             }
             rect.ground x="0.5" y="0.5" width=(WIDTH - 1.0) height=(height - 1.0) rx="12" {}
@@ -93,7 +89,11 @@ fn row(bar: &Bar, top: f64, length: f64) -> Markup {
             (if bar.value.is_some() { &bar.text } else { format::ABSENT })
         }
         @if let Some(flaw) = &bar.flaw {
-            text.bad.small.strong x=(format!("{:.1}", left + width + 8.0)) y=(base) { (flaw) }
+            // Behind the bar; behind a long one is no room, and its end is covered.
+            @let x = (left + width).min(left + room - FLAW);
+            rect.plate x=(format!("{x:.1}")) y=(top + (ROW - BAR) / 2.0)
+                width=(FLAW) height=(BAR) {}
+            text.bad.small.strong x=(format!("{:.1}", x + 8.0)) y=(base) { (flaw) }
         }
     }
 }

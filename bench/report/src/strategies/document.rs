@@ -1,4 +1,5 @@
-//! The document of a comparison. Figures that are not there stay absent; unknown fields are ignored.
+//! The document of a comparison. Figures that are not there stay absent; unknown fields are
+//! ignored.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! The comparison of strategies, as `holdfast-bench strategies --json` writes it: a page and a picture.
+//! The comparison of strategies, as `holdfast-bench strategies --json` writes it: a page and a
+//! picture.
 
 mod charts;
 mod document;

@@ -15,8 +15,8 @@ pub(super) fn render(comparison: &Comparison) -> String {
         (verdicts(comparison))
         @for chart in charts::all(comparison) { (bars::figure(&chart)) }
         p.note {
-            "All programs answered the same requests over HTTP, on the same Redis and MongoDB, in turns of \
-             one run. Holdfast is blue. A striped bar sold more seats than there were."
+            "All programs answered the same requests over HTTP, on the same Redis and MongoDB, in \
+             turns of one run. Holdfast is blue. A striped bar sold more seats than there were."
         }
     };
     let sections = [
@@ -27,8 +27,8 @@ pub(super) fn render(comparison: &Comparison) -> String {
     ];
     let foot = html! {
         p {
-            "Commands and operations are the servers' own counts at the equal load; commands inside \
-             of scripts count. A program breaks at the rate from which p99 is above a second, more \
+            "Commands and operations are the servers' own counts at the equal load; commands \
+             inside of scripts count. A program breaks at the rate from which p99 is above a second, more \
              than 1 % of the requests fail, or a tenth is not served in time."
         }
     };

@@ -10,7 +10,8 @@ pub(super) fn render(comparison: &Comparison) -> String {
     let note = match machine.processors {
         0 => "One run on one machine".to_owned(),
         number => format!(
-            "One run on one machine, {} for load, programs, Redis and MongoDB. Striped: sold more seats than there were.",
+            "One run on one machine, {} for load, programs, Redis and MongoDB. Striped: sold more \
+             seats than there were.",
             format::counted(u64::from(number), "processor", "processors")
         ),
     };
