@@ -37,7 +37,7 @@ const TIME_STEPS: [f64; 20] = [
 ];
 
 impl Axis {
-    /// Creates an axis that has room for the values up to `most`. On a logarithmic one `least` is the
+    /// Creates an axis that has room for values up to `most`. On a logarithmic one `least` is the
     /// smallest value above zero; smaller ones lie at its beginning.
     pub fn of_values(scale: Scale, least: f64, most: f64) -> Self {
         let most = if most.is_finite() && most > 0.0 { most } else { 1.0 };

@@ -20,7 +20,7 @@ pub fn strategies() -> Value {
     serde_json::from_str(include_str!("../fixtures/strategies.json")).unwrap()
 }
 
-/// A clean run of one event and as many steps of a second as asked for. `value` gives each step's latency.
+/// A clean run of one event with steps of a second, each with a latency of its own.
 pub fn plain(steps: usize, value: impl Fn(usize) -> f64) -> RunResult {
     let latency = |step: usize| StepLatency {
         calls: 100,
