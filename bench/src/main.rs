@@ -13,6 +13,7 @@ mod decisions;
 mod grants;
 mod growth;
 mod idle;
+mod limits;
 mod load;
 mod overload;
 mod paid;
@@ -24,6 +25,7 @@ mod searches;
 mod seats;
 mod sizes;
 mod stage;
+mod strategies;
 mod worker;
 mod wrk;
 
@@ -49,6 +51,8 @@ enum Command {
     Growth(growth::Options),
     /// Redis commands a second of a deployment while nothing happens
     Idle(idle::Options),
+    /// What the machine can do without Holdfast: loopback, a bare handler, Redis scripts, bulk writes
+    Limits(limits::Options),
     /// Holds at three times the rate that a server can serve: what is served, and how soon the rest is refused
     Overload(overload::Options),
     /// Bookings paid for and archived a second, and how far the archive is behind
@@ -68,6 +72,8 @@ enum Command {
     Seats(seats::Options),
     /// A million seats against a thousand: opening the event, and holding a seat
     Sizes(sizes::Options),
+    /// Holdfast beside what people would otherwise build, on the same Redis and MongoDB
+    Strategies(strategies::Options),
     /// A worker draining a prepared booking log, as a ratio to raw bulk writes of the same documents
     Worker(worker::Options),
 }
@@ -80,6 +86,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::Grants(options) => grants::run(options).await,
         Command::Growth(options) => growth::run(options).await,
         Command::Idle(options) => idle::run(options).await,
+        Command::Limits(options) => limits::run(options).await,
         Command::Overload(options) => overload::run(options).await,
         Command::Paid(options) => paid::run(options).await,
         Command::Push(options) => push::run(options).await,
@@ -89,6 +96,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::Searches(options) => searches::run(options).await,
         Command::Seats(options) => seats::run(options).await,
         Command::Sizes(options) => sizes::run(options).await,
+        Command::Strategies(options) => strategies::run(options).await,
         Command::Worker(options) => worker::run(options).await,
     }
 }
