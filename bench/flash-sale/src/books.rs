@@ -1,15 +1,19 @@
 //! Direct reads of Redis and MongoDB behind the API: the archive's lag, the report of `verify`, the
 //! archived bookings.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast::archive::{Archive, ArchivedBooking};
-use holdfast::config::ConfigArgs;
+use holdfast::config::{Config, ConfigArgs};
 use holdfast::domain::EventId;
+use holdfast::faults::Faults;
 use holdfast::redis::{Engine, WORKER_GROUP};
 use holdfast::sale::verify::{Report, verify};
+use holdfast::sale::{CheckOptions, PaymentsReport};
 use holdfast::start;
-use serde::Serialize;
+use holdfast::telemetry::Metrics;
 
 use crate::Failure;
 use crate::check::Archived;
@@ -31,18 +35,7 @@ pub const LOOK_PAUSE: Duration = Duration::from_millis(250);
 pub struct Books {
     engine: Engine,
     archive: Archive,
-}
-
-/// The archive's lag during the sale.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct ArchiveLag {
-    /// Greatest measured number of log entries that were not archived yet.
-    pub behind_entries_max: u64,
-    /// Failed measurements, at which the lag may have been greater.
-    pub looks_failed: u64,
-    /// Time from the last response until the archive was complete, seconds; `null` if it was not
-    /// in time.
-    pub caught_up_seconds: Option<f64>,
+    config: Arc<Config>,
 }
 
 impl Books {
@@ -54,20 +47,27 @@ impl Books {
         config.mongodb_timeout_ms = config.mongodb_timeout_ms.max(MONGODB_TIMEOUT_MS);
         let engine = start::existing_engine(&config).await?;
         let archive = start::existing_archive(&config).await?;
-        Ok(Books { engine, archive })
+        Ok(Books { engine, archive, config: Arc::new(config) })
     }
 
-    /// Returns the number of the event's log entries that are not archived; `None` if Redis cannot count them.
-    pub async fn behind(&self, event: u32) -> Result<Option<u64>, Failure> {
-        let partition = self.engine.keys().partition_of(EventId(event));
-        let log = self.engine.log_state(partition, WORKER_GROUP).await?;
-        Ok(log.undelivered.map(|undelivered| undelivered + log.pending))
+    /// Returns the number of log entries of these events' partitions that are not archived; `None` if
+    /// Redis cannot count them.
+    pub async fn behind(&self, events: &[u32]) -> Result<Option<u64>, Failure> {
+        let partition = |event: &u32| self.engine.keys().partition_of(EventId(*event));
+        let partitions: BTreeSet<_> = events.iter().map(partition).collect();
+        let mut behind = Some(0);
+        for partition in partitions {
+            let log = self.engine.log_state(partition, WORKER_GROUP).await?;
+            let entries = log.undelivered.map(|undelivered| undelivered + log.pending);
+            behind = behind.zip(entries).map(|(sum, entries)| sum + entries);
+        }
+        Ok(behind)
     }
 
     /// Waits until the archive is complete, at most until `until`; returns whether it is.
-    pub async fn await_archive(&self, event: u32, until: Instant) -> Result<bool, Failure> {
+    pub async fn await_archive(&self, events: &[u32], until: Instant) -> Result<bool, Failure> {
         loop {
-            match self.behind(event).await {
+            match self.behind(events).await {
                 Ok(Some(0)) => return Ok(true),
                 Ok(_) if Instant::now() >= until => return Ok(false),
                 Err(error) if Instant::now() >= until => return Err(error),
@@ -77,8 +77,20 @@ impl Books {
         }
     }
 
-    /// Returns the report of `holdfastctl verify --event`.
-    pub async fn verify(&self, event: u32, wait: Duration) -> Result<Report, Failure> {
+    /// Returns the report of `holdfastctl verify --event`, of all of these events in one.
+    pub async fn verify(&self, events: &[u32], wait: Duration) -> Result<Report, Failure> {
+        let mut all: Option<Report> = None;
+        for event in events {
+            let one = self.verify_event(*event, wait).await?;
+            all = Some(match all {
+                None => one,
+                Some(before) => merged(before, one),
+            });
+        }
+        all.ok_or_else(|| "there is no event to verify".into())
+    }
+
+    async fn verify_event(&self, event: u32, wait: Duration) -> Result<Report, Failure> {
         let event = Some(EventId(event));
         let mut tries = 1;
         loop {
@@ -89,6 +101,50 @@ impl Books {
             }
             tokio::time::sleep(VERIFY_PAUSE).await;
         }
+    }
+
+    /// Returns the report of `holdfastctl reconcile --event`, of all of these events in one, without
+    /// repairing anything.
+    pub async fn reconcile(
+        &self,
+        events: &[u32],
+        wait: Duration,
+    ) -> Result<PaymentsReport, Failure> {
+        let services = start::existing(&self.config).await?;
+        // The metrics of this process are not read.
+        let metrics = Metrics::new("holdfast-flash-sale");
+        let faults = Arc::new(Faults::default());
+        let payments = start::payments(&services, &self.config, &metrics, faults);
+        let mut all = PaymentsReport { clean: true, ..PaymentsReport::default() };
+        for event in events {
+            let options = CheckOptions { only: Some(EventId(*event)), mend: false, wait };
+            let one = payments.check(options, |_| {}).await?;
+            all.clean &= one.clean;
+            all.payments += one.payments;
+            all.differences.extend(one.differences);
+            for (currency, money) in one.totals {
+                let total = all.totals.entry(currency).or_default();
+                total.sold += money.sold;
+                total.charged += money.charged;
+                total.refunded += money.refunded;
+                total.refund_pending += money.refund_pending;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Returns the versions of Redis (or Valkey) and MongoDB, as far as they say so.
+    pub async fn programs(&self) -> BTreeMap<String, String> {
+        let mut programs = BTreeMap::new();
+        for node in self.engine.nodes_facts().await {
+            if let Ok(facts) = node.answer {
+                programs.insert(facts.flavor.to_owned(), facts.version);
+            }
+        }
+        if let Ok(info) = self.archive.server_info().await {
+            programs.insert("mongodb".to_owned(), info.version);
+        }
+        programs
     }
 
     /// Returns every booking of the event in the archive.
@@ -112,4 +168,18 @@ fn archived(found: ArchivedBooking) -> Archived {
         amount: booking.amount,
         outcome,
     }
+}
+
+/// Joins the reports of two events, which may share a partition.
+fn merged(mut all: Report, one: Report) -> Report {
+    all.clean &= one.clean;
+    all.problems.extend(one.problems);
+    for partition in one.partitions {
+        match all.partitions.iter_mut().find(|known| known.partition == partition.partition) {
+            Some(known) => *known = partition,
+            None => all.partitions.push(partition),
+        }
+    }
+    all.events.extend(one.events);
+    all
 }

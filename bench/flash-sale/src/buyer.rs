@@ -1,5 +1,6 @@
 //! One buyer: arrives, requests seats (others, if those are taken), waits, then pays, cancels or lets
-//! the hold lapse. Every wait and every repetition is bounded.
+//! the hold lapse. Every wait and every repetition is bounded. Who waits in a waiting room is put away
+//! until it asks again (`line.rs`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,9 +9,10 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use crate::history::{BookingState, Operation};
+use crate::line::Waiter;
 use crate::options::{By, Look};
 use crate::plan::{Intent, Plan};
-use crate::shop::{CallResult, CallSpec, Shop};
+use crate::shop::{CallResult, CallSpec, EventOnSale, Shop};
 use crate::tally::BuyerResult;
 
 /// Most repetitions of one request after 429, 503, `in_flight` or no response.
@@ -25,36 +27,74 @@ const LOOK_PAUSE_MAX: Duration = Duration::from_secs(8);
 /// One buyer.
 pub struct Buyer {
     pub(crate) shop: Arc<Shop>,
-    plan: Plan,
+    pub(crate) plan: Plan,
     /// When the next call is due.
     pub(crate) due: Instant,
     /// The waiting room's token, once it has one.
     pub(crate) token: Option<String>,
+    /// When it leaves the waiting room that it waits in.
+    pub(crate) leaves: Option<Instant>,
+    /// The attempt to hold seats that it is at.
+    pub(crate) attempt: u32,
+    /// How often a waiting room let it in.
+    pub(crate) entries: u32,
+}
+
+/// Why a buyer goes no further.
+pub enum Stop {
+    /// It has this result.
+    Fate(BuyerResult),
+    /// It waits in the waiting room.
+    InLine,
+}
+
+/// The end of a buyer's task.
+pub enum Turn {
+    /// It has finished.
+    Finished,
+    /// It waits in the waiting room.
+    Waits(Waiter),
 }
 
 impl Buyer {
-    /// Creates a buyer that arrives when its plan says.
-    pub fn new(shop: Arc<Shop>, plan: Plan) -> Self {
+    /// Creates the buyer of this number, who arrives when its plan says.
+    pub fn new(shop: Arc<Shop>, number: u32) -> Self {
+        let plan = shop.crowd.plan(&shop.options, number);
         let due = shop.began + plan.arrives;
-        Buyer { shop, plan, due, token: None }
+        Buyer { shop, plan, due, token: None, leaves: None, attempt: 0, entries: 0 }
     }
 
-    /// Runs the plan, and leaves the waiting room at its end; returns the result.
-    pub async fn run(mut self) -> BuyerResult {
-        let fate = self.buy().await;
+    /// Runs the plan, or what is left of it after a wait in the waiting room, which is left at its end.
+    pub async fn run(mut self) -> Turn {
+        let fate = match self.buy().await {
+            Ok(fate) | Err(Stop::Fate(fate)) => fate,
+            Err(Stop::InLine) => return Turn::Waits(self.into_waiter()),
+        };
         // A purchase ends the session by itself, and who walks away leaves nothing.
         if !matches!(fate, BuyerResult::Bought | BuyerResult::Returned | BuyerResult::Abandoned) {
             self.leave_line().await;
         }
-        fate
+        self.shop.tally.finished(self.plan.part, fate);
+        Turn::Finished
     }
 
-    async fn buy(&mut self) -> BuyerResult {
-        let booking = match self.hold().await {
-            Ok(booking) => booking,
-            Err(fate) => return fate,
-        };
-        self.count_seats(&booking, |counts, seats| counts.seats_held += seats);
+    /// The event that it buys.
+    pub(crate) fn event(&self) -> &EventOnSale {
+        &self.shop.events[self.plan.part.event()]
+    }
+
+    async fn buy(&mut self) -> Result<BuyerResult, Stop> {
+        if self.leaves.is_some() {
+            self.ask_for_place().await?;
+        } else if self.event().has_room {
+            self.join_line().await?;
+        }
+        let booking = self.hold().await?;
+        Ok(self.decide(booking).await)
+    }
+
+    /// Pays, cancels or walks away.
+    async fn decide(&mut self, booking: BookingState) -> BuyerResult {
         self.due += self.shop.options.think.draw(&mut self.plan.rng);
         match self.plan.intent {
             Intent::Abandon => BuyerResult::Abandoned,
@@ -64,7 +104,6 @@ impl Buyer {
                 if fate != BuyerResult::Bought {
                     return fate;
                 }
-                self.count_seats(&booking, |counts, seats| counts.seats_sold += seats);
                 if !returns {
                     return fate;
                 }
@@ -74,41 +113,39 @@ impl Buyer {
         }
     }
 
-    fn count_seats(&self, booking: &BookingState, count: impl Fn(&mut crate::tally::Counts, u64)) {
-        count(&mut self.shop.tally.lock(), booking.seats.len() as u64);
-    }
-
     // -- Requesting seats --------------------------------------------------------------------
 
-    async fn hold(&mut self) -> Result<BookingState, BuyerResult> {
-        for attempt in 0..=self.shop.options.retries {
-            if let Some(body) = self.hold_body(attempt).await {
-                let key = self.key(&format!("hold{attempt}"));
+    async fn hold(&mut self) -> Result<BookingState, Stop> {
+        while self.attempt <= self.shop.options.retries {
+            if let Some(body) = self.hold_body(self.attempt).await {
+                // A later entry chooses anew: another request.
+                let key = self.key(&format!("hold{}-{}", self.attempt, self.entries));
                 let mut result = self.send_hold(&body, &key).await;
                 if result.error.as_deref() == Some("waiting_room_required") {
                     // Also after a session that ended while this buyer was choosing.
-                    self.token = None;
-                    self.wait_in_line().await?;
+                    self.join_line().await?;
                     result = self.send_hold(&body, &key).await;
                 }
                 match (result.status, result.error.as_deref(), result.booking) {
                     (Some(201), _, Some(booking)) => return Ok(booking),
                     (Some(409), Some("seats_unavailable"), _) => {}
-                    (Some(400..500), ..) => return Err(BuyerResult::Refused),
-                    _ => return Err(BuyerResult::Failed),
+                    (Some(400..500), ..) => return Err(Stop::Fate(BuyerResult::Refused)),
+                    _ => return Err(Stop::Fate(BuyerResult::Failed)),
                 }
             }
+            self.attempt += 1;
             self.due += self.shop.options.retry_pause.draw(&mut self.plan.rng);
         }
-        Err(BuyerResult::WentWithout)
+        Err(Stop::Fate(BuyerResult::WentWithout))
     }
 
     /// Returns the body of the next hold; `None` if the map has too few free seats.
     async fn hold_body(&mut self, attempt: u32) -> Option<Value> {
         let shop = self.shop.clone();
         let (options, wanted) = (&shop.options, self.plan.wanted);
+        let event = &shop.events[self.plan.part.event()];
         if options.by == By::Quantity {
-            let mut body = json!({ "event_id": shop.event, "quantity": wanted });
+            let mut body = json!({ "event_id": event.id, "quantity": wanted });
             if let Some(section) = &options.section {
                 body["section"] = json!(section);
             }
@@ -117,17 +154,19 @@ impl Buyer {
             }
             return Some(body);
         }
-        let seats = if attempt > 0 && options.look == Look::Retries {
-            let path = format!("/api/v1/events/{}/seats", shop.event);
+        let seats = if options.one_seat {
+            (1..=wanted).collect()
+        } else if attempt > 0 && options.look == Look::Retries {
+            let path = format!("/api/v1/events/{}/seats", event.id);
             let call = self.call(Operation::Map, Method::GET, path);
             match self.go(call).await.map {
                 Some(map) => map.free(wanted, options.front, &mut self.plan.rng),
-                None => shop.map.anywhere(wanted, options.front, &mut self.plan.rng),
+                None => event.map.anywhere(wanted, options.front, &mut self.plan.rng),
             }
         } else {
-            shop.map.anywhere(wanted, options.front, &mut self.plan.rng)
+            event.map.anywhere(wanted, options.front, &mut self.plan.rng)
         };
-        (!seats.is_empty()).then(|| json!({ "event_id": shop.event, "seat_ids": seats }))
+        (!seats.is_empty()).then(|| json!({ "event_id": event.id, "seat_ids": seats }))
     }
 
     async fn send_hold(&mut self, body: &Value, key: &Option<String>) -> CallResult {
@@ -166,7 +205,7 @@ impl Buyer {
             let call = CallSpec {
                 body: Some(json!({ "payment_method": card })),
                 key: self.key(&format!("pay{attempt}")),
-                ..self.about(booking, Operation::Confirm, Method::POST, "/confirm")
+                ..self.about(&booking.id, Operation::Confirm, Method::POST, "/confirm")
             };
             let result = self.persist(call).await;
             match (result.status, result.error.as_deref()) {
@@ -194,7 +233,7 @@ impl Buyer {
     }
 
     async fn cancel(&mut self, booking: &BookingState, fate: BuyerResult) -> BuyerResult {
-        let call = self.about(booking, Operation::Cancel, Method::POST, "/cancel");
+        let call = self.about(&booking.id, Operation::Cancel, Method::POST, "/cancel");
         let result = self.persist(call).await;
         match result.status {
             Some(200) => fate,
@@ -219,7 +258,7 @@ impl Buyer {
         while self.due < until {
             self.due += pause;
             pause = (2 * pause).min(LOOK_PAUSE_MAX);
-            let call = self.about(booking, Operation::Look, Method::GET, "");
+            let call = self.about(&booking.id, Operation::Look, Method::GET, "");
             if let Some(booking) = self.go(call).await.booking
                 && end(&booking.status)
             {
@@ -268,7 +307,7 @@ impl Buyer {
         tokio::time::sleep_until(self.due.into()).await;
     }
 
-    fn key(&self, what: &str) -> Option<String> {
+    pub(crate) fn key(&self, what: &str) -> Option<String> {
         let Plan { number, keyed, .. } = self.plan;
         keyed.then(|| format!("{}-b{number}-{what}", self.shop.name))
     }
@@ -283,17 +322,18 @@ impl Buyer {
             about: None,
             token: None,
             resend: 0,
+            is_anonymous: false,
         }
     }
 
-    fn about(
+    pub(crate) fn about(
         &self,
-        booking: &BookingState,
+        booking: &str,
         operation: Operation,
         method: Method,
         verb: &str,
     ) -> CallSpec {
-        let path = format!("/api/v1/bookings/{}{verb}", booking.id);
-        CallSpec { about: Some(booking.id.clone()), ..self.call(operation, method, path) }
+        let path = format!("/api/v1/bookings/{booking}{verb}");
+        CallSpec { about: Some(booking.to_owned()), ..self.call(operation, method, path) }
     }
 }

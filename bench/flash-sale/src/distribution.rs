@@ -50,6 +50,20 @@ impl Span {
     }
 }
 
+impl Span {
+    /// Returns a span that is so many times as long.
+    #[must_use]
+    pub fn times(self, factor: f64) -> Self {
+        match self {
+            Span::Fixed(span) => Span::Fixed(span.mul_f64(factor)),
+            Span::Uniform(least, most) => {
+                Span::Uniform(least.mul_f64(factor), most.mul_f64(factor))
+            }
+            Span::Exponential(mean) => Span::Exponential(mean.mul_f64(factor)),
+        }
+    }
+}
+
 impl FromStr for Span {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
@@ -71,7 +85,8 @@ fn form() -> String {
     "give a span such as 2s, 300ms, uniform:0.5s..3s or exponential:2s".to_owned()
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// Reads a fixed span: `2s`, `300ms`.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let (number, unit_seconds) = match text.strip_suffix("ms") {
         Some(number) => (number, 0.001),

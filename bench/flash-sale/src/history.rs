@@ -13,9 +13,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::Failure;
+use crate::check::BookingReports;
 
-/// Version of the format, raised by any change that an older reader would misread.
-pub const FORMAT: u32 = 1;
+/// Version of the format, raised by any change that an older reader would misread. Histories of format 1,
+/// which have one event, are read as well.
+pub const FORMAT: u32 = 2;
 /// Most lines that wait to be written. Beyond it, buyers wait for the disk.
 const LINES_WAITING_MAX: usize = 10_000;
 /// Longest line that is read.
@@ -36,24 +38,63 @@ pub enum Line {
 
 /// The run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "RunLine")]
 pub struct Run {
     /// [`FORMAT`].
     pub format: u32,
-    /// The event.
-    pub event: u32,
-    /// Number of its seats.
-    pub total_seats: u32,
-    /// TTL of its holds, ms.
-    pub hold_ttl_ms: u64,
-    /// Whether this run is its only buyer.
+    /// What was sold.
+    pub events: Vec<SoldEvent>,
+    /// Whether this run is their only buyer.
     pub exclusive: bool,
     /// Time 0, Unix ms.
     pub began_unix_ms: u64,
 }
 
+/// An event of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SoldEvent {
+    /// Its id.
+    pub event: u32,
+    /// Number of its seats.
+    pub total_seats: u32,
+    /// TTL of its holds, ms.
+    pub hold_ttl_ms: u64,
+}
+
+/// A run's line in any format that is read.
+#[derive(Deserialize)]
+struct RunLine {
+    format: u32,
+    events: Option<Vec<SoldEvent>>,
+    /// The event of format 1.
+    #[serde(flatten)]
+    only: Option<SoldEvent>,
+    exclusive: bool,
+    began_unix_ms: u64,
+}
+
+impl TryFrom<RunLine> for Run {
+    type Error = String;
+    fn try_from(line: RunLine) -> Result<Self, String> {
+        let RunLine { format, events, only, exclusive, began_unix_ms } = line;
+        let events = match (format, events, only) {
+            (1, _, Some(only)) => vec![only],
+            (FORMAT, Some(events), _) if !events.is_empty() => events,
+            (1 | FORMAT, ..) => return Err("the run names no event".to_owned()),
+            (other, ..) => {
+                return Err(format!(
+                    "format {other}, and this program reads formats 1 and {FORMAT}"
+                ));
+            }
+        };
+        Ok(Run { format, events, exclusive, began_unix_ms })
+    }
+}
+
 /// The kind of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[repr(u8)]
 pub enum Operation {
     /// Reads the seat map.
     Map,
@@ -73,11 +114,45 @@ pub enum Operation {
     Cancel,
 }
 
+impl Operation {
+    /// Every kind, in the order of tables.
+    pub const ALL: [Operation; 8] = [
+        Operation::Map,
+        Operation::Join,
+        Operation::Wait,
+        Operation::Leave,
+        Operation::Hold,
+        Operation::Confirm,
+        Operation::Look,
+        Operation::Cancel,
+    ];
+
+    /// Returns its name in histories and results.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Operation::Map => "map",
+            Operation::Join => "join",
+            Operation::Wait => "wait",
+            Operation::Leave => "leave",
+            Operation::Hold => "hold",
+            Operation::Confirm => "confirm",
+            Operation::Look => "look",
+            Operation::Cancel => "cancel",
+        }
+    }
+}
+
 /// One call and its response.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Call {
+    /// The event; 0 in histories of format 1, which have one.
+    #[serde(default)]
+    pub event: u32,
     /// The buyer's number.
     pub buyer: u32,
+    /// Whether the buyer is a bot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bot: bool,
     /// The user id sent.
     pub user: String,
     /// The client address sent.
@@ -159,10 +234,28 @@ pub struct Writer {
     lines: mpsc::Sender<Line>,
 }
 
-/// The writing thread.
-pub struct Written(JoinHandle<Result<(), Failure>>);
+/// The writing thread, which ends with the checked calls where no file is written.
+pub struct Written(JoinHandle<Result<Option<BookingReports>, Failure>>);
 
 impl Writer {
+    /// Takes calls for the checks without a file. Calls that no check looks at are only counted.
+    pub fn checking(run: Run) -> (Self, Written) {
+        let (lines, mut waiting) = mpsc::channel::<Line>(LINES_WAITING_MAX);
+        let checked = tokio::task::spawn_blocking(move || {
+            let mut reports = BookingReports::new(run);
+            while let Some(line) = waiting.blocking_recv() {
+                match line {
+                    Line::Call(call) => reports.add(&call),
+                    Line::End(_) => break,
+                    Line::Run(_) => {}
+                }
+            }
+            reports.finish();
+            Ok(Some(reports))
+        });
+        (Writer { lines }, Written(checked))
+    }
+
     /// Creates a history and replaces an existing file.
     pub fn create(path: &Path, run: Run) -> Result<(Self, Written), Failure> {
         let shown = path.display().to_string();
@@ -177,7 +270,8 @@ impl Writer {
                     break;
                 }
             }
-            file.flush().map_err(|error| format!("cannot write {shown}: {error}").into())
+            file.flush().map_err(|error| format!("cannot write {shown}: {error}"))?;
+            Ok(None)
         });
         Ok((Writer { lines }, Written(written)))
     }
@@ -189,8 +283,9 @@ impl Writer {
 }
 
 impl Written {
-    /// Waits until all lines are on disk. Requires that [`Line::End`] has been sent to the writer.
-    pub async fn finish(self) -> Result<(), Failure> {
+    /// Waits until all lines are on disk, or else in these reports. Requires that [`Line::End`] has been
+    /// sent to the writer.
+    pub async fn finish(self) -> Result<Option<BookingReports>, Failure> {
         self.0.await?
     }
 }
@@ -214,9 +309,7 @@ impl Reader {
             File::open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         let mut reader = Reader { lines: BufReader::new(file), path: path.to_owned(), number: 0 };
         match reader.next()? {
-            Some(Line::Run(run)) if run.format == FORMAT => Ok((reader, run)),
-            Some(Line::Run(run)) => Err(reader
-                .wrong(format!("format {}, and this program reads format {FORMAT}", run.format))),
+            Some(Line::Run(run)) => Ok((reader, run)),
             _ => Err(reader.wrong("a history begins with its run")),
         }
     }

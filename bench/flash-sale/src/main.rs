@@ -1,32 +1,43 @@
 //! `holdfast-flash-sale`: simulates buyers and checks every response.
 //!
 //! `run` draws the buyers' plans ([`plan`]), runs every buyer ([`buyer`]) against the API alone, counts
-//! ([`tally`]) and records ([`history`]) every call. Then it reads the history and checks it for
-//! contradictions within itself and with the archive ([`check`]). `check` does only the latter, for
-//! an existing history.
+//! ([`tally`]) and records ([`history`]) every call, and what the API says of the seats and of itself each
+//! second ([`series`]). Then it reads the history and checks it for contradictions within itself and with
+//! the archive ([`check`]), and makes the result document ([`outcome`]). `check` checks an existing
+//! history; `report` and `compare` show result documents.
 
+mod arrivals;
+mod behind;
 mod books;
+mod bot;
 mod buyer;
 mod check;
 mod client;
 mod distribution;
+mod frame;
 mod history;
 mod line;
+mod machine;
 mod options;
+mod outcome;
 mod plan;
 mod prepare;
 mod progress;
-mod report;
 mod run;
+mod sampler;
+mod scenarios;
 mod seats;
+mod sell;
+mod series;
 mod shop;
 mod tally;
+mod text;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use options::{CheckOptions, RunOptions};
+use options::{CheckOptions, CompareOptions, ReportOptions, RunOptions};
 
 /// An error that is printed in one line.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -49,14 +60,29 @@ struct Arguments {
 enum Command {
     Run(Box<RunOptions>),
     Check(CheckOptions),
+    Report(ReportOptions),
+    Compare(CompareOptions),
+    /// List the scenarios of `run` with their options
+    ///
+    /// Exits with 0.
+    #[command(after_help = "Example:
+  holdfast-flash-sale run --scenario last-ten-seats")]
+    Scenarios,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     holdfast::start::raise_open_files();
-    let done = match Arguments::parse().command {
-        Command::Run(options) => run::run(*options).await,
-        Command::Check(options) => run::check(options).await,
+    let done = match arguments() {
+        Ok(Command::Run(options)) => run::run(*options).await,
+        Ok(Command::Check(options)) => run::check(options).await,
+        Ok(Command::Report(options)) => run::report(&options),
+        Ok(Command::Compare(options)) => run::compare(&options),
+        Ok(Command::Scenarios) => {
+            println!("{}", scenarios::list());
+            Ok(true)
+        }
+        Err(error) => Err(error),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -66,6 +92,12 @@ async fn main() -> ExitCode {
             ExitCode::from(EXIT_FAILURE)
         }
     }
+}
+
+/// Reads the command line, with the options of a scenario before those that are given.
+fn arguments() -> Result<Command, Failure> {
+    let words = scenarios::expand(std::env::args_os().collect())?;
+    Ok(Arguments::parse_from(words).command)
 }
 
 #[cfg(test)]

@@ -5,10 +5,20 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use holdfast::config::ConfigArgs;
 
+use crate::arrivals::{Arrivals, SpikeShape, rate};
 use crate::distribution::{Span, Wanted, share};
 
-/// Most buyers of one run; each is a few kilobytes until it is done.
-const BUYERS_MAX: u64 = 1_000_000;
+pub use extra::{
+    BotOptions, CompareOptions, OutputOptions, ProgressKind, QuietOptions, ReportOptions,
+    RoomOptions,
+};
+
+mod extra;
+mod relations;
+
+/// Most buyers of one run. One who has not come yet costs 16 bytes, one who waits in the waiting room a
+/// few hundred, one who makes a call a few kilobytes.
+pub const BUYERS_MAX: u64 = 2_000_000;
 /// Most calls under way: the ports of one client address end soon after.
 const IN_FLIGHT_MAX: u64 = 20_000;
 /// Longest hold, time-out and wait for the sale to settle, seconds.
@@ -21,7 +31,8 @@ const WAIT_SECONDS_MAX: u64 = 3_600;
 /// moment a call was due, not from when it could be sent, so a stall is seen by everybody who was
 /// due during it (no coordinated omission). A buyer asks for seats, asks again for others if they
 /// are taken, thinks, and then pays, cancels, or walks away and lets the hold lapse. Where a waiting
-/// room is on it joins, waits for its turn, and leaves once it is done.
+/// room is on it joins, waits for its turn, and leaves once it is done. A scenario is a set of
+/// these options by name, which others on the command line override: `holdfast-flash-sale scenarios`.
 ///
 /// Without --event it creates one, sells it to nobody else, and so can check the counts as well.
 /// At the end it waits until no seat is held and the archive has caught up, compares Redis,
@@ -42,13 +53,29 @@ const WAIT_SECONDS_MAX: u64 = 3_600;
   General admission by quantity, on an event that is there, without access to its databases:
     holdfast-flash-sale run --event 7 --by quantity --section Floor --wants 1..4 --no-verify
 
+  A scenario, a hundredth of it, with a page to look at:
+    holdfast-flash-sale run --scenario stadium --scale 0.01 --report stadium.html
+
   Figures for a program:
     holdfast-flash-sale run --json | jq '.operations.hold.latency_ms'
 
 Addresses are sent as X-Forwarded-For: the server believes them only from a proxy named in
 HOLDFAST_TRUSTED_PROXIES. Users are named by X-User-Id, which needs auth = \"trusted\" and this
 machine in HOLDFAST_IDENTITY_PROXIES, or --direct on the server's machine.")]
+#[command(args_override_self = true)]
 pub struct RunOptions {
+    /// Take this scenario's options, which others override; `scenarios` lists them
+    #[arg(long, value_name = "NAME", help_heading = "Scenario")]
+    pub scenario: Option<String>,
+    /// Shrink: so many times the buyers, bots and seats, at the root of it times the rates and the
+    /// length; 0.01 is a hundredth of the crowd within a tenth of the time
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = scale,
+          help_heading = "Scenario")]
+    pub scale: f64,
+    /// With --scenario: a form of it that takes seconds
+    #[arg(long, help_heading = "Scenario")]
+    pub quick: bool,
+
     /// Where the API is; calls take turns if there are several
     #[arg(
         long,
@@ -69,7 +96,12 @@ pub struct RunOptions {
     #[arg(long, value_name = "SECONDS", default_value_t = 10, conflicts_with = "event",
           value_parser = clap::value_parser!(u64).range(1..=WAIT_SECONDS_MAX), help_heading = "Sale")]
     pub hold_ttl_seconds: u64,
-    /// Key for creating the event, where the server wants one
+    /// Most seats of one user in the new event
+    #[arg(long, value_name = "N", conflicts_with = "event",
+          value_parser = clap::value_parser!(u32).range(1..=1_000), help_heading = "Sale")]
+    pub seats_per_user: Option<u32>,
+    /// Key for creating the event, where the server wants one, and for looking at the seats during
+    /// the sale without limits
     #[arg(
         long,
         value_name = "KEY",
@@ -83,6 +115,11 @@ pub struct RunOptions {
     #[arg(long, value_name = "N", default_value_t = 20_000,
           value_parser = clap::value_parser!(u64).range(1..=BUYERS_MAX), help_heading = "Crowd")]
     pub buyers: u64,
+    /// When buyers come: spike (by --spike, --spike-span and --rate), constant:RATE,
+    /// ramp:FROM..TO/SPAN (rates a second, then TO), or trace:FILE, lines of `SECONDS [COUNT]`, which
+    /// also says how many come
+    #[arg(long, value_name = "SCHEDULE", default_value = "spike", help_heading = "Crowd")]
+    pub arrivals: Arrivals,
     /// Arrivals a second, at random moments, of those who are not in the spike
     #[arg(long, value_name = "PER_SECOND", default_value_t = 150.0, value_parser = rate,
           help_heading = "Crowd")]
@@ -131,6 +168,9 @@ pub struct RunOptions {
     #[arg(long, value_name = "EXPONENT", default_value_t = 2.0, value_parser = front,
           help_heading = "Buyer")]
     pub front: f64,
+    /// With --by ids: everybody wants the first seats of the map, and no others
+    #[arg(long, help_heading = "Buyer")]
+    pub one_seat: bool,
     /// With --by ids: look at the seat map once for all, or before every further try, too
     #[arg(long, value_enum, default_value_t = Look::Retries, help_heading = "Buyer")]
     pub look: Look,
@@ -169,6 +209,13 @@ pub struct RunOptions {
           help_heading = "Buyer")]
     pub double_click: f64,
 
+    #[command(flatten)]
+    pub room: RoomOptions,
+    #[command(flatten)]
+    pub quiet: QuietOptions,
+    #[command(flatten)]
+    pub bots: BotOptions,
+
     /// Calls under way at once; a call that is due beyond it waits: latency that is reported apart
     #[arg(long, value_name = "N", default_value_t = 1_000,
           value_parser = clap::value_parser!(u64).range(1..=IN_FLIGHT_MAX), help_heading = "Client")]
@@ -186,12 +233,12 @@ pub struct RunOptions {
     /// Check the responses alone, without Redis, booking log and archive
     #[arg(long, help_heading = "Check")]
     pub no_verify: bool,
-    /// Where every call and answer goes, one JSON object a line
+    /// Where every call and answer goes, one JSON object a line; `none`: responses are checked as they
+    /// come, and not kept
     #[arg(long, value_name = "FILE", default_value = "flash-sale.jsonl", help_heading = "Check")]
     pub history: PathBuf,
-    /// Print one JSON document instead of tables
-    #[arg(long, help_heading = "Check")]
-    pub json: bool,
+    #[command(flatten)]
+    pub output: OutputOptions,
     #[command(flatten)]
     pub config: ConfigArgs,
 }
@@ -243,42 +290,12 @@ pub enum Look {
     Retries,
 }
 
-impl RunOptions {
-    /// How the options relate; says what is wrong.
-    pub fn check(&self) -> Result<(), String> {
-        if self.pay + self.cancel > 1.0 {
-            return Err(format!(
-                "--pay {} and --cancel {} are more than everybody",
-                self.pay, self.cancel
-            ));
-        }
-        if self.event.is_none() && self.settle_seconds <= self.hold_ttl_seconds {
-            return Err(format!(
-                "--settle-seconds {} ends before the last hold lapses: it must be above \
-                 --hold-ttl-seconds {}",
-                self.settle_seconds, self.hold_ttl_seconds
-            ));
-        }
-        if self.by == By::Ids && (self.section.is_some() || self.split) {
-            return Err("--section and --split need --by quantity".to_owned());
-        }
-        match self
-            .url
-            .iter()
-            .find(|url| !url.starts_with("http://") && !url.starts_with("https://"))
-        {
-            Some(url) => Err(format!("--url {url:?} must begin with http:// or https://")),
-            None => Ok(()),
-        }
-    }
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    number(text, 0.1, 1_000_000.0)
-}
-
 fn front(text: &str) -> Result<f64, String> {
     number(text, 1.0, 10.0)
+}
+
+fn scale(text: &str) -> Result<f64, String> {
+    number(text, 0.000_01, 1.0)
 }
 
 fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {

@@ -1,5 +1,5 @@
-//! Who comes, when, and what for: drawn whole before the sale begins, from one seed. Nothing that
-//! happens later moves an arrival.
+//! Who comes, when, and what for: arrivals are drawn before the sale begins, and the rest of a buyer
+//! follows from the seed and its number. Nothing that happens later moves an arrival.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -7,10 +7,37 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::Failure;
+use crate::arrivals::Arrivals;
 use crate::options::RunOptions;
 
 /// Spreads neighbouring seeds and buyer numbers over all generators (the golden ratio's bits).
 const SEED_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+/// Streams of chance for the arrivals of each part; buyers have theirs from 1 on.
+const PEOPLE_STREAM: u64 = 0;
+const QUIET_STREAM: u64 = u64::MAX;
+const BOT_STREAM: u64 = u64::MAX - 1;
+/// First bytes of people's and of bots' addresses.
+const PEOPLE_NETWORK: u8 = 10;
+const BOT_NETWORK: u8 = 11;
+
+/// The part of the crowd that a buyer belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Buyers of the first event.
+    People,
+    /// Buyers of the second event.
+    Quiet,
+    /// Bots.
+    Bot,
+}
+
+impl Part {
+    /// The index of the event that it buys.
+    pub fn event(self) -> usize {
+        usize::from(self == Part::Quiet)
+    }
+}
 
 /// What a buyer does with a hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +60,8 @@ pub enum Intent {
 pub struct Plan {
     /// Its number, from 0 in order of arrival.
     pub number: u32,
+    /// Its part of the crowd.
+    pub part: Part,
     /// When it arrives, after the sale's beginning.
     pub arrives: Duration,
     /// Which user it is, from 0.
@@ -47,48 +76,80 @@ pub struct Plan {
     pub keyed: bool,
     /// Whether it sends each hold two times at once.
     pub double_click: bool,
+    /// How long it waits in a waiting room.
+    pub patience: Duration,
     /// Chance for what it meets on its way.
     pub rng: StdRng,
 }
 
-/// Every buyer, in order of arrival.
-pub fn crowd(options: &RunOptions) -> Vec<Plan> {
-    let arrivals = arrivals(options);
-    let users = options.users.unwrap_or(options.buyers);
-    let addresses = options.addresses.unwrap_or(options.buyers);
-    let one = |(number, arrives): (usize, Duration)| {
-        // `BUYERS_MAX` is far below what a u32 holds.
-        let number = number as u32;
-        let mut rng = generator(options.seed, u64::from(number) + 1);
+/// Every buyer's arrival, ascending.
+pub struct Crowd(Vec<(Duration, Part)>);
+
+impl Crowd {
+    /// Draws the arrivals.
+    ///
+    /// # Errors
+    /// If a trace cannot be read.
+    pub fn draw(options: &RunOptions) -> Result<Self, Failure> {
+        let mut all = Vec::new();
+        let mut part = |part, schedule: &Arrivals, count, stream| -> Result<(), Failure> {
+            let rng = &mut generator(options.seed, stream);
+            let arrivals = schedule.draw(count, options.spike_shape(), rng)?;
+            all.extend(arrivals.into_iter().map(|at| (at, part)));
+            Ok(())
+        };
+        part(Part::People, &options.arrivals, options.buyers, PEOPLE_STREAM)?;
+        if options.quiet.seats.is_some() {
+            let schedule = Arrivals::Constant(options.quiet.rate);
+            part(Part::Quiet, &schedule, options.quiet.buyers, QUIET_STREAM)?;
+        }
+        let mut rng = generator(options.seed, BOT_STREAM);
+        for _ in 0..options.bots.number {
+            all.push((options.bots.span.draw(&mut rng).mul_f64(rng.random()), Part::Bot));
+        }
+        all.sort_by_key(|(at, part)| (*at, *part));
+        Ok(Crowd(all))
+    }
+
+    /// Returns how many come.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns how many of them are bots.
+    pub fn bots(&self) -> usize {
+        self.0.iter().filter(|(_, part)| *part == Part::Bot).count()
+    }
+
+    /// Returns when a buyer arrives; `None` after the last.
+    pub fn arrives(&self, number: usize) -> Option<Duration> {
+        self.0.get(number).map(|(at, _)| *at)
+    }
+
+    /// Returns a buyer's plan, the same each time. Numbers are below [`Self::len`].
+    pub fn plan(&self, options: &RunOptions, number: u32) -> Plan {
+        let (arrives, part) = self.0[number as usize];
+        let n = u64::from(number);
+        let mut rng = generator(options.seed, n + 1);
+        let network = if part == Part::Bot { BOT_NETWORK } else { PEOPLE_NETWORK };
+        let addresses = match part {
+            Part::Bot => Some(options.bots.addresses),
+            Part::People | Part::Quiet => options.addresses,
+        };
         Plan {
             number,
+            part,
             arrives,
-            user: u64::from(number) % users,
-            address: address(u64::from(number) % addresses),
+            user: options.users.filter(|_| part != Part::Bot).map_or(n, |users| n % users),
+            address: address(network, addresses.map_or(n, |addresses| n % addresses)),
             wanted: options.wants.draw(&mut rng),
             intent: intent(options, &mut rng),
             keyed: rng.random_bool(options.keyed),
             double_click: rng.random_bool(options.double_click),
+            patience: options.room.patience.draw(&mut rng),
             rng,
         }
-    };
-    arrivals.into_iter().enumerate().map(one).collect()
-}
-
-/// The spike, and at random moments (a Poisson process) everybody else.
-fn arrivals(options: &RunOptions) -> Vec<Duration> {
-    let mut rng = generator(options.seed, 0);
-    let spike = (options.buyers as f64 * options.spike).round() as u64;
-    let mut arrivals: Vec<Duration> = Vec::with_capacity(options.buyers as usize);
-    let span = options.spike_span.draw(&mut rng);
-    arrivals.extend((0..spike).map(|_| span.mul_f64(rng.random::<f64>())));
-    let mut at_seconds = 0.0;
-    for _ in spike..options.buyers {
-        at_seconds -= (1.0 - rng.random::<f64>()).ln() / options.rate;
-        arrivals.push(Duration::from_secs_f64(at_seconds));
     }
-    arrivals.sort_unstable();
-    arrivals
 }
 
 fn intent(options: &RunOptions, rng: &mut StdRng) -> Intent {
@@ -108,10 +169,10 @@ fn generator(seed: u64, stream: u64) -> StdRng {
     StdRng::seed_from_u64(seed.wrapping_add(stream.wrapping_mul(SEED_STEP)))
 }
 
-/// The nth address of 10.0.0.0/8.
-fn address(n: u64) -> Ipv4Addr {
+/// The nth address of a network of 24 bits.
+fn address(network: u8, n: u64) -> Ipv4Addr {
     let [_, b, c, d] = (n as u32).to_be_bytes();
-    Ipv4Addr::new(10, b, c, d)
+    Ipv4Addr::new(network, b, c, d)
 }
 
 #[cfg(test)]
@@ -135,9 +196,15 @@ mod tests {
         options
     }
 
+    fn crowd(flags: &str) -> Vec<Plan> {
+        let options = options(flags);
+        let crowd = Crowd::draw(&options).unwrap();
+        (0..crowd.len() as u32).map(|number| crowd.plan(&options, number)).collect()
+    }
+
     #[test]
     fn the_spike_comes_at_once_and_the_others_at_their_rate() {
-        let crowd = crowd(&options("--buyers 10000 --spike 30% --spike-span 500ms --rate 1000"));
+        let crowd = crowd("--buyers 10000 --spike 30% --spike-span 500ms --rate 1000");
         assert_eq!(crowd.len(), 10_000);
         assert!(crowd.is_sorted_by_key(|plan| plan.arrives));
         let early = crowd.iter().filter(|plan| plan.arrives < Duration::from_millis(500)).count();
@@ -150,7 +217,7 @@ mod tests {
     #[test]
     fn one_seed_draws_one_crowd() {
         let shape = |seed: u64| {
-            let crowd = crowd(&options(&format!("--buyers 200 --seed {seed}")));
+            let crowd = crowd(&format!("--buyers 200 --bots 5 --seed {seed}"));
             crowd.iter().map(|p| (p.arrives, p.wanted, p.intent, p.keyed)).collect::<Vec<_>>()
         };
         assert_eq!(shape(7), shape(7));
@@ -159,7 +226,7 @@ mod tests {
 
     #[test]
     fn shares_of_the_crowd_are_as_asked() {
-        let crowd = crowd(&options("--buyers 10000 --pay 50% --cancel 20% --declined 0 --keyed 1"));
+        let crowd = crowd("--buyers 10000 --pay 50% --cancel 20% --declined 0 --keyed 1");
         let count = |want: fn(&Intent) -> bool| crowd.iter().filter(|p| want(&p.intent)).count();
         let pay = count(|intent| matches!(intent, Intent::Pay { declined_first: false, .. }));
         let cancel = count(|intent| *intent == Intent::Cancel);
@@ -169,11 +236,23 @@ mod tests {
 
     #[test]
     fn identities_are_as_many_as_asked() {
-        let crowd = crowd(&options("--buyers 1000 --users 10 --addresses 300"));
+        let crowd = crowd("--buyers 1000 --users 10 --addresses 300");
         let users: HashSet<u64> = crowd.iter().map(|plan| plan.user).collect();
         let addresses: HashSet<Ipv4Addr> = crowd.iter().map(|plan| plan.address).collect();
         assert_eq!((users.len(), addresses.len()), (10, 300));
         assert!(addresses.contains(&Ipv4Addr::new(10, 0, 1, 43)));
+    }
+
+    #[test]
+    fn bots_share_addresses_that_no_buyer_has() {
+        let crowd = crowd("--buyers 500 --users 10 --bots 50 --bot-addresses 3 --quiet-seats 10");
+        let (bots, people): (Vec<_>, Vec<_>) = crowd.iter().partition(|p| p.part == Part::Bot);
+        let addresses: HashSet<Ipv4Addr> = bots.iter().map(|plan| plan.address).collect();
+        assert_eq!((bots.len(), addresses.len()), (50, 3));
+        assert!(people.iter().all(|plan| !addresses.contains(&plan.address)));
+        let users: HashSet<u64> = bots.iter().map(|plan| plan.user).collect();
+        assert_eq!(users.len(), 50, "each has an account of its own");
+        assert_eq!(people.iter().filter(|plan| plan.part.event() == 1).count(), 1_000);
     }
 
     #[test]
@@ -182,6 +261,7 @@ mod tests {
             ("--pay 80% --cancel 30%", "more than everybody"),
             ("--settle-seconds 5", "before the last hold lapses"),
             ("--section Floor", "need --by quantity"),
+            ("--one-seat --by quantity", "needs --by ids"),
             ("--url localhost:8000", "must begin with http"),
         ];
         for (flags, expected) in cases {

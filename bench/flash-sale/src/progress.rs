@@ -1,81 +1,141 @@
-//! How the sale goes, while it goes: a bar on a terminal, nothing elsewhere.
+//! Shows how a sale goes while it goes: several lines redrawn in place on a terminal, a line every ten
+//! seconds elsewhere.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write, stderr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crossterm::terminal::{Clear, ClearType, size};
+use crossterm::{cursor, queue, style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinHandle;
 
+use crate::frame::Frame;
+use crate::options::ProgressKind;
+use crate::series::Watch;
 use crate::shop::Shop;
 
-/// How often the bar is drawn.
+/// How often the view is drawn.
 const DRAWN_EVERY: Duration = Duration::from_millis(250);
+/// How often a line is printed where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+/// Points that a view needs: as many as a sparkline has cells.
+const POINTS_MAX: usize = 110;
+/// Columns of a terminal that does not say how many it has.
+const COLUMNS_DEFAULT: usize = 80;
 
-/// A bar on standard error.
-pub struct Progress {
-    bar: ProgressBar,
-    drawing: Option<JoinHandle<()>>,
+/// What shows a sale; it ends when this is dropped.
+pub struct View {
+    task: Option<JoinHandle<()>>,
+    is_live: bool,
 }
 
-impl Progress {
-    /// Follows a sale.
-    pub fn of_sale(shop: Arc<Shop>, buyers: u64) -> Self {
-        let bar = bar(buyers, "{elapsed_precise} [{bar:30}] {pos}/{len} buyers done · {msg}");
-        if bar.is_hidden() {
-            return Progress { bar, drawing: None };
-        }
-        let drawn = bar.clone();
-        let drawing = tokio::spawn(async move {
-            loop {
-                let (done, message) = now(&shop);
-                drawn.set_position(done);
-                drawn.set_message(message);
-                tokio::time::sleep(DRAWN_EVERY).await;
-            }
-        });
-        Progress { bar, drawing: Some(drawing) }
+impl View {
+    /// Shows a sale on standard error.
+    pub fn of_sale(shop: Arc<Shop>, watch: Watch) -> Self {
+        let is_terminal = stderr().is_terminal();
+        let task = match shop.options.output.progress {
+            ProgressKind::None => None,
+            ProgressKind::Auto if is_terminal => Some(tokio::spawn(draw(shop, watch))),
+            ProgressKind::Auto | ProgressKind::Lines => Some(tokio::spawn(print(shop, watch))),
+        };
+        let is_live = is_terminal && task.is_some();
+        View { task, is_live }
     }
+}
 
-    /// Says what is being waited for.
-    pub fn waiting(what: &'static str) -> Self {
-        let bar = bar(0, "{elapsed_precise} {spinner} {msg}");
+impl Drop for View {
+    fn drop(&mut self) {
+        let Some(task) = self.task.take() else { return };
+        task.abort();
+        if self.is_live {
+            // The cursor rests at the view's first line.
+            let _ = queue!(stderr(), Clear(ClearType::FromCursorDown));
+            let _ = stderr().flush();
+        }
+    }
+}
+
+async fn draw(shop: Arc<Shop>, watch: Watch) {
+    loop {
+        let columns = size().map_or(COLUMNS_DEFAULT, |(columns, _)| usize::from(columns));
+        // A terminal that is gone ends the view, not the sale.
+        if redraw(&frame(&shop, &watch).lines(columns)).is_err() {
+            return;
+        }
+        tokio::time::sleep(DRAWN_EVERY).await;
+    }
+}
+
+/// Draws the lines from the cursor on, and puts it back to the first of them.
+fn redraw(lines: &[String]) -> std::io::Result<()> {
+    let mut out = stderr().lock();
+    queue!(out, Clear(ClearType::FromCursorDown))?;
+    for line in lines {
+        queue!(out, style::Print(line), style::Print("\r\n"))?;
+    }
+    queue!(out, cursor::MoveUp(lines.len() as u16), cursor::MoveToColumn(0))?;
+    out.flush()
+}
+
+async fn print(shop: Arc<Shop>, watch: Watch) {
+    loop {
+        tokio::time::sleep(LINE_EVERY).await;
+        eprintln!("{}", frame(&shop, &watch).line());
+    }
+}
+
+fn frame(shop: &Shop, watch: &Watch) -> Frame {
+    let record = watch.lock();
+    let points = &record.points[record.points.len().saturating_sub(POINTS_MAX)..];
+    let (points, queue) = (points.to_vec(), record.queue);
+    let seats = shop.events.iter().filter_map(|event| {
+        let seats = record.seats.get(&event.id)?;
+        Some((event.name.clone(), *seats))
+    });
+    let seats = seats.collect();
+    let open = record.incidents.iter().filter(|one| one.ended_seconds.is_none());
+    let faults = open.map(|one| one.what.clone()).collect();
+    drop(record);
+    let counts = shop.tally.lock();
+    Frame {
+        seconds: Instant::now().saturating_duration_since(shop.began).as_secs(),
+        done: counts.done(),
+        buyers: shop.crowd.len() as u64,
+        calls: counts.calls,
+        in_flight: shop.client.in_flight() as u64,
+        points,
+        seats,
+        queue,
+        faults,
+    }
+}
+
+/// A spinner on a terminal that says what is being waited for.
+pub struct Waiting(ProgressBar);
+
+impl Waiting {
+    /// Shows it.
+    pub fn show(what: &'static str, kind: ProgressKind) -> Self {
+        let is_shown = stderr().is_terminal() && kind == ProgressKind::Auto;
+        let target = match is_shown {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        let bar = match ProgressStyle::with_template("{elapsed_precise} {spinner} {msg}") {
+            Ok(style) => bar.with_style(style),
+            // A template of ours that is wrong costs its looks, not the run.
+            Err(_) => bar,
+        };
         bar.set_message(what);
         bar.enable_steady_tick(DRAWN_EVERY);
-        Progress { bar, drawing: None }
+        Waiting(bar)
     }
 }
 
-impl Drop for Progress {
+impl Drop for Waiting {
     fn drop(&mut self) {
-        if let Some(drawing) = &self.drawing {
-            drawing.abort();
-        }
-        self.bar.finish_and_clear();
+        self.0.finish_and_clear();
     }
-}
-
-fn bar(length: u64, template: &str) -> ProgressBar {
-    let target = match std::io::stderr().is_terminal() {
-        true => ProgressDrawTarget::stderr(),
-        false => ProgressDrawTarget::hidden(),
-    };
-    let bar = ProgressBar::with_draw_target(Some(length), target);
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        // A template of ours that is wrong costs its looks, not the run.
-        Err(_) => bar,
-    }
-}
-
-fn now(shop: &Shop) -> (u64, String) {
-    let counts = shop.tally.lock();
-    let message = format!(
-        "{} calls, {} in flight · seats held {}, sold {}",
-        counts.calls,
-        shop.client.in_flight(),
-        counts.seats_held,
-        counts.seats_sold,
-    );
-    (counts.done(), message)
 }

@@ -2,53 +2,90 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::task::{JoinHandle, JoinSet};
+use holdfast_bench_report::result::{ArchiveLag, Checked, RunResult, Settled};
+use holdfast_bench_report::{compare, html, read};
 
 use crate::Failure;
-use crate::books::{ArchiveLag, Books, LOOK_PAUSE};
-use crate::buyer::Buyer;
+use crate::behind::{Behind, Measuring};
+use crate::books::Books;
 use crate::check::{BookingReports, against_archive, against_itself};
 use crate::history::{End, Line};
-use crate::options::{CheckOptions, RunOptions};
-use crate::plan::{Plan, crowd};
+use crate::options::{CheckOptions, CompareOptions, ProgressKind, ReportOptions, RunOptions};
+use crate::outcome::{Findings, is_clean, result};
+use crate::plan::Crowd;
 use crate::prepare::{held_seats, open};
-use crate::progress::Progress;
-use crate::report::{Checked, Settled, Summary, print};
+use crate::progress::{View, Waiting};
+use crate::sell::sell;
+use crate::series::Recorder;
 use crate::shop::Shop;
+use crate::text;
 
 /// Pause between two reads of the number of held seats.
 const HELD_PAUSE: Duration = Duration::from_millis(500);
+/// How long differences between payments have to resolve by themselves, as `holdfastctl reconcile` waits.
+const RECONCILE_WAIT: Duration = Duration::from_secs(10);
 
 /// Runs a sale and prints the result; returns whether it is free of contradictions.
 pub async fn run(options: RunOptions) -> Result<bool, Failure> {
     options.check()?;
+    let options = options.scaled();
     // Connects first, so that a missing service is reported before the sale begins.
     let books = match options.no_verify {
         true => None,
         false => Some(Books::connect(&options.config).await?),
     };
-    let plans = crowd(&options);
-    let (shop, written) = open(options).await?;
+    let crowd = Crowd::draw(&options)?;
+    let (shop, written) = open(options, crowd).await?;
     let shop = Arc::new(shop);
-    let behind = Behind::watch(books.clone(), shop.event);
-    sell(&shop, plans).await?;
+    let (behind, measuring) = Behind::watch(books.clone(), ids(&shop));
+    let recorder = Recorder::start(shop.clone(), behind.clone())?;
+    let view = View::of_sale(shop.clone(), recorder.watch());
+    sell(&shop).await?;
+    drop(view);
     let end = End {
         calls: shop.tally.lock().calls,
         ended_ns: shop.last_answer_ns.load(Ordering::Relaxed),
     };
-    let settled = settle(&shop, books.as_ref(), behind, end.ended_ns).await?;
+    let settled = settle(&shop, books.as_ref(), (behind, measuring), end.ended_ns).await?;
+    let record = recorder.end().await?;
     shop.history.write(Line::End(end)).await;
-    written.finish().await?;
-    let mut checked = check_history(&shop.options.history, books.as_ref(), Duration::ZERO).await?;
+    let reports = match written.finish().await? {
+        Some(reports) => reports,
+        None => BookingReports::read(&shop.options.history)?,
+    };
+    let kept = shop.options.keeps_history().then_some(shop.options.history.as_path());
+    let kind = shop.options.output.progress;
+    let mut checked = check_reports(kept, &reports, books.as_ref(), Duration::ZERO, kind).await?;
     if settled.held_seats > 0 && shop.options.event.is_none() {
         checked.problems.push(format!("{} seats are still held", settled.held_seats));
     }
-    let clean = checked.is_clean();
-    print(&Summary::new(&shop, settled, checked), shop.options.json)?;
-    Ok(clean)
+    let programs = match &books {
+        Some(books) => books.programs().await,
+        None => Default::default(),
+    };
+    let result = result(&shop, Findings { record, settled, checked, programs });
+    leave(&shop.options, &result)?;
+    Ok(result.clean)
+}
+
+/// Prints the result, and writes the files that the options name.
+fn leave(options: &RunOptions, result: &RunResult) -> Result<(), Failure> {
+    let output = &options.output;
+    let json = serde_json::to_string_pretty(result)?;
+    if let Some(path) = &output.result {
+        write(path, &json)?;
+    }
+    if let Some(path) = &output.report {
+        write(path, &html::report(result))?;
+    }
+    match output.json {
+        true => println!("{json}"),
+        false => println!("{}", text::of_run(result)),
+    }
+    Ok(())
 }
 
 /// Checks an existing history; returns whether it is free of contradictions.
@@ -58,45 +95,76 @@ pub async fn check(options: CheckOptions) -> Result<bool, Failure> {
         false => Some(Books::connect(&options.config).await?),
     };
     let wait = Duration::from_secs(options.wait_seconds);
-    let checked = check_history(&options.history, books.as_ref(), wait).await?;
-    print(&checked, options.json)?;
-    Ok(checked.is_clean())
+    let reports = BookingReports::read(&options.history)?;
+    let path = Some(options.history.as_path());
+    let checked = check_reports(path, &reports, books.as_ref(), wait, ProgressKind::Auto).await?;
+    match options.json {
+        true => println!("{}", serde_json::to_string_pretty(&checked)?),
+        false => println!("{}", text::of_checks(&checked)),
+    }
+    Ok(is_clean(&checked))
 }
 
-/// Starts every buyer at its arrival time and waits until the last has finished.
-async fn sell(shop: &Arc<Shop>, plans: Vec<Plan>) -> Result<(), Failure> {
-    let _progress = Progress::of_sale(shop.clone(), plans.len() as u64);
-    let mut buyers = JoinSet::new();
-    for plan in plans {
-        tokio::time::sleep_until((shop.began + plan.arrives).into()).await;
-        let (buyer, shop) = (Buyer::new(shop.clone(), plan), shop.clone());
-        buyers.spawn(async move { shop.tally.finished(buyer.run().await) });
+/// Makes a page of a result.
+pub fn report(options: &ReportOptions) -> Result<bool, Failure> {
+    let result = read_result(&options.result)?;
+    let path = options.output.clone().unwrap_or_else(|| options.result.with_extension("html"));
+    write(&path, &html::report(&result))?;
+    println!("{}", path.display());
+    Ok(true)
+}
+
+/// Compares two results: prints a table, or writes a page.
+pub fn compare(options: &CompareOptions) -> Result<bool, Failure> {
+    let (first, second) = (read_result(&options.first)?, read_result(&options.second)?);
+    match &options.output {
+        Some(path) => {
+            write(path, &compare::html(&first, &second))?;
+            println!("{}", path.display());
+        }
+        None => println!("{}", compare::text(&first, &second).trim_end()),
     }
-    while let Some(done) = buyers.join_next().await {
-        done?;
-    }
-    Ok(())
+    Ok(true)
+}
+
+fn read_result(path: &Path) -> Result<RunResult, Failure> {
+    let shown = path.display();
+    let json =
+        std::fs::read_to_string(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    read::run(&json).map_err(|error| format!("{shown}: {error}").into())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let written = std::fs::write(path, text);
+    written.map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+}
+
+fn ids(shop: &Shop) -> Vec<u32> {
+    shop.events.iter().map(|event| event.id).collect()
 }
 
 /// Waits until no hold is left and the archive has everything.
 async fn settle(
     shop: &Shop,
     books: Option<&Books>,
-    behind: Behind,
+    (behind, measuring): (Behind, Measuring),
     last_answer_ns: u64,
 ) -> Result<Settled, Failure> {
-    let _waiting = Progress::waiting("waiting for the last holds to lapse and for the archive");
+    let what = "waiting for the last holds to lapse and for the archive";
+    let _waiting = Waiting::show(what, shop.options.output.progress);
     let began = Instant::now();
     let until = began + Duration::from_secs(shop.options.settle_seconds);
+    let events = ids(shop);
     let caught_up = async {
         let Some(books) = books else { return Ok(None) };
-        let in_time = books.await_archive(shop.event, until).await?;
+        let in_time = books.await_archive(&events, until).await?;
         let last_answer = shop.began + Duration::from_nanos(last_answer_ns);
         Ok::<_, Failure>(in_time.then(|| last_answer.elapsed().as_secs_f64()))
     };
+    let watcher = format!("{}-settle", shop.name);
     let no_holds = async {
         loop {
-            let (held, over) = (held_seats(shop).await, Instant::now() >= until);
+            let (held, over) = (held_seats(shop, &watcher).await, Instant::now() >= until);
             match held {
                 Ok(held) if held == 0 || over => return Ok::<_, Failure>(held),
                 Err(error) if over => return Err(error),
@@ -108,63 +176,42 @@ async fn settle(
     let (caught_up_seconds, held) = tokio::join!(caught_up, no_holds);
     let (caught_up_seconds, held_seats) = (caught_up_seconds?, held?);
     if let Some(books) = books {
-        books.await_archive(shop.event, until).await?;
+        books.await_archive(&events, until).await?;
     }
-    let (behind_entries_max, looks_failed) = behind.end();
+    drop(measuring);
+    let (behind_entries_max, looks_failed) = behind.most();
     let archive = books.map(|_| ArchiveLag { behind_entries_max, looks_failed, caught_up_seconds });
     Ok(Settled { held_seats, archive, seconds: began.elapsed().as_secs_f64() })
 }
 
-/// Measures the archive's lag in the background.
-struct Behind {
-    most: Arc<AtomicU64>,
-    failed: Arc<AtomicU64>,
-    watching: Option<JoinHandle<()>>,
-}
-
-impl Behind {
-    fn watch(books: Option<Books>, event: u32) -> Self {
-        let (most, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let (seen, unseen) = (most.clone(), failed.clone());
-        let watching = books.map(|books| {
-            tokio::spawn(async move {
-                loop {
-                    match books.behind(event).await {
-                        Ok(behind) => seen.fetch_max(behind.unwrap_or(0), Ordering::Relaxed),
-                        Err(_) => unseen.fetch_add(1, Ordering::Relaxed),
-                    };
-                    tokio::time::sleep(LOOK_PAUSE).await;
-                }
-            })
-        });
-        Behind { most, failed, watching }
-    }
-
-    /// Stops; returns the greatest lag and the number of failed measurements.
-    fn end(self) -> (u64, u64) {
-        if let Some(watching) = self.watching {
-            watching.abort();
-        }
-        (self.most.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
-    }
-}
-
-async fn check_history(
-    path: &Path,
+async fn check_reports(
+    history: Option<&Path>,
+    reports: &BookingReports,
     books: Option<&Books>,
     wait: Duration,
+    progress: ProgressKind,
 ) -> Result<Checked, Failure> {
-    let _waiting = Progress::waiting("checking");
-    let reports = BookingReports::read(path)?;
-    let mut checked = Checked::new(path, &reports, against_itself(&reports));
-    if let Some(books) = books {
-        let event = reports.run.event;
-        let report = books.verify(event, wait).await?;
-        let archived = books.bookings(event).await?;
-        let counts = report.events.iter().find(|one| one.event == event && one.loaded);
+    let _waiting = Waiting::show("checking", progress);
+    let confirmed = reports.bookings.values().filter(|one| one.confirmed_ns.is_some());
+    let mut checked = Checked {
+        history: history.map(|path| path.display().to_string()),
+        calls: reports.calls,
+        bookings: reports.bookings.len() as u64,
+        confirmed: confirmed.count() as u64,
+        problems: against_itself(reports),
+        ..Checked::default()
+    };
+    let Some(books) = books else { return Ok(checked) };
+    let events: Vec<u32> = reports.run.events.iter().map(|one| one.event).collect();
+    let report = books.verify(&events, wait).await?;
+    for event in &events {
+        let archived = books.bookings(*event).await?;
+        let counts = report.events.iter().find(|one| one.event == *event && one.loaded);
         let sold = counts.map(|one| u64::from(one.sold));
-        checked.problems.extend(against_archive(&reports, &archived, sold));
-        checked.verify = Some(report);
+        checked.problems.extend(against_archive(reports, *event, &archived, sold));
     }
+    checked.verify = Some(serde_json::to_value(report)?);
+    let payments = books.reconcile(&events, wait.max(RECONCILE_WAIT)).await?;
+    checked.reconcile = Some(serde_json::to_value(payments)?);
     Ok(checked)
 }

@@ -7,13 +7,17 @@ use std::time::{Duration, Instant};
 use hyper::Method;
 use serde_json::Value;
 
+use crate::bot;
 use crate::client::{Client, Exchange, HttpRequest};
 use crate::history::{BookingState, Call, Line, Operation, Writer};
 use crate::line::Place;
 use crate::options::RunOptions;
-use crate::plan::Plan;
+use crate::plan::{Crowd, Part, Plan};
 use crate::seats::SeatMap;
-use crate::tally::Tally;
+use crate::tally::{Delays, Tally};
+
+/// What a person's browser calls itself.
+const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 
 /// One run of the sale.
 pub struct Shop {
@@ -21,22 +25,38 @@ pub struct Shop {
     pub client: Client,
     /// The command line's options.
     pub options: RunOptions,
-    /// The event.
-    pub event: u32,
-    /// Number of its seats.
-    pub total_seats: u32,
-    /// The seat map before the first buyer arrives.
-    pub map: SeatMap,
+    /// The buyers.
+    pub crowd: Crowd,
+    /// What is sold: the event, and the second one, if there is one.
+    pub events: Vec<EventOnSale>,
     /// The counts.
     pub tally: Tally,
     /// The history.
     pub history: Writer,
     /// Time 0 of the history.
     pub began: Instant,
+    /// The same, Unix ms.
+    pub began_unix_ms: u64,
     /// When the last response arrived, ns.
     pub last_answer_ns: AtomicU64,
     /// Prefix of user ids and keys, unique to the run.
     pub name: String,
+}
+
+/// An event as buyers find it.
+pub struct EventOnSale {
+    /// Its id.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Number of its seats.
+    pub total_seats: u32,
+    /// How long its holds last, ms.
+    pub hold_ttl_ms: u64,
+    /// The seat map before the first buyer arrives.
+    pub map: SeatMap,
+    /// Whether the run has switched its waiting room on, so that buyers join first.
+    pub has_room: bool,
 }
 
 /// A call to make.
@@ -58,6 +78,8 @@ pub struct CallSpec {
     pub token: Option<String>,
     /// How often the same request was sent before.
     pub resend: u32,
+    /// Whether it names no user.
+    pub is_anonymous: bool,
 }
 
 /// The result of a call.
@@ -81,7 +103,8 @@ pub struct CallResult {
 impl Shop {
     /// Returns a buyer's user id.
     pub fn user(&self, plan: &Plan) -> String {
-        format!("{}-u{}", self.name, plan.user)
+        let kind = if plan.part == Part::Bot { "bot" } else { "u" };
+        format!("{}-{kind}{}", self.name, plan.user)
     }
 
     /// Returns the nanoseconds since the sale's beginning.
@@ -97,9 +120,14 @@ impl Shop {
 
     /// Makes a call that is due at `due` (the caller has waited for it).
     pub async fn run(&self, plan: &Plan, due: Instant, call: CallSpec) -> CallResult {
-        self.tally.late(Instant::now().saturating_duration_since(due));
-        let user = self.user(plan);
-        let mut headers = vec![("x-user-id", user.clone())];
+        let late = Instant::now().saturating_duration_since(due);
+        let user = if call.is_anonymous { String::new() } else { self.user(plan) };
+        let mut headers = Vec::with_capacity(5);
+        if !call.is_anonymous {
+            headers.push(("x-user-id", user.clone()));
+        }
+        let agent = if plan.part == Part::Bot { bot::agent(plan.number) } else { Some(BROWSER) };
+        headers.extend(agent.map(|agent| ("user-agent", agent.to_owned())));
         if !self.options.direct {
             headers.push(("x-forwarded-for", plan.address.to_string()));
         }
@@ -109,9 +137,11 @@ impl Shop {
         let CallSpec { operation, method, path, body, key, about, resend, .. } = call;
         let request = HttpRequest { method, path, headers, raw, body };
         let answer = self.client.call(&request).await;
-        answer.waited.iter().for_each(|waited| self.tally.waited(*waited));
-        let result = self.result_of(&answer, operation);
+        let event = &self.events[plan.part.event()];
+        let result = result_of(&answer, operation, event);
         let call = Call {
+            event: event.id,
+            bot: plan.part == Part::Bot,
             buyer: plan.number,
             user,
             address: plan.address.to_string(),
@@ -128,41 +158,41 @@ impl Shop {
             replayed: answer.reply.as_ref().is_ok_and(|reply| reply.replayed),
             booking: result.booking.clone(),
         };
-        self.tally.call(&call);
+        self.tally.call(&call, plan.part, Delays { late, waited: answer.waited });
         self.last_answer_ns.fetch_max(call.answered_ns, Ordering::Relaxed);
         self.history.write(Line::Call(call)).await;
         result
     }
+}
 
-    fn result_of(&self, answer: &Exchange, operation: Operation) -> CallResult {
-        let nothing = CallResult {
-            at: answer.answered,
-            status: None,
-            error: None,
-            retry_after: None,
-            booking: None,
-            map: None,
-            place: None,
-        };
-        let reply = match &answer.reply {
-            Ok(reply) => reply,
-            Err(none) => return CallResult { error: Some(none.as_str().to_owned()), ..nothing },
-        };
-        let mut result =
-            CallResult { status: Some(reply.status), retry_after: reply.retry_after, ..nothing };
-        if reply.status >= 400 {
-            let code = reply.json()["error"].as_str().map(str::to_owned);
-            result.error = Some(code.unwrap_or_else(|| "no_error_code".to_owned()));
-        } else if operation == Operation::Map {
-            result.map = SeatMap::read(&reply.body, self.total_seats);
-            result.error = result.map.is_none().then(|| "unreadable".to_owned());
-        } else if matches!(operation, Operation::Join | Operation::Wait) {
-            result.place = Place::read(&reply.json());
-            result.error = result.place.is_none().then(|| "unreadable".to_owned());
-        } else if operation != Operation::Leave {
-            result.booking = BookingState::read(&reply.json());
-            result.error = result.booking.is_none().then(|| "unreadable".to_owned());
-        }
-        result
+fn result_of(answer: &Exchange, operation: Operation, event: &EventOnSale) -> CallResult {
+    let nothing = CallResult {
+        at: answer.answered,
+        status: None,
+        error: None,
+        retry_after: None,
+        booking: None,
+        map: None,
+        place: None,
+    };
+    let reply = match &answer.reply {
+        Ok(reply) => reply,
+        Err(none) => return CallResult { error: Some(none.as_str().to_owned()), ..nothing },
+    };
+    let mut result =
+        CallResult { status: Some(reply.status), retry_after: reply.retry_after, ..nothing };
+    if reply.status >= 400 {
+        let code = reply.json()["error"].as_str().map(str::to_owned);
+        result.error = Some(code.unwrap_or_else(|| "no_error_code".to_owned()));
+    } else if operation == Operation::Map {
+        result.map = SeatMap::read(&reply.body, event.total_seats);
+        result.error = result.map.is_none().then(|| "unreadable".to_owned());
+    } else if matches!(operation, Operation::Join | Operation::Wait) {
+        result.place = Place::read(&reply.json());
+        result.error = result.place.is_none().then(|| "unreadable".to_owned());
+    } else if operation != Operation::Leave {
+        result.booking = BookingState::read(&reply.json());
+        result.error = result.booking.is_none().then(|| "unreadable".to_owned());
     }
+    result
 }

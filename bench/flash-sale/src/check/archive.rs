@@ -22,17 +22,19 @@ pub struct Archived {
     pub outcome: Option<Outcome>,
 }
 
-/// Returns the contradictions between a history, the archive's bookings of its event and, if given,
-/// the number of seats sold in Redis.
+/// Returns the contradictions between a history, the archive's bookings of one of its events and, if
+/// given, the number of that event's seats sold in Redis.
 pub fn against_archive(
     reports: &BookingReports,
+    event: u32,
     archived: &[Archived],
     sold_in_redis: Option<u64>,
 ) -> Vec<String> {
     let by_id: HashMap<String, &Archived> =
         archived.iter().map(|one| (one.id.clone(), one)).collect();
     let mut problems = Vec::new();
-    let mut ids: Vec<&String> = reports.bookings.keys().collect();
+    let of_event = reports.bookings.iter().filter(|(_, report)| report.event == event);
+    let mut ids: Vec<&String> = of_event.map(|(id, _)| id).collect();
     ids.sort_unstable();
     for id in ids {
         let report = &reports.bookings[id];

@@ -11,6 +11,8 @@ mod reports;
 
 use std::collections::HashMap;
 
+use reports::ttl_ns;
+
 pub use archive::{Archived, against_archive};
 pub use reports::{BookingReport, BookingReports};
 
@@ -20,20 +22,23 @@ pub(crate) const CLOCK_SLACK_NS: u64 = 50_000_000;
 /// Returns the contradictions within a history.
 pub fn against_itself(reports: &BookingReports) -> Vec<String> {
     let mut problems = reports.contradictions.clone();
-    let mut by_seat: HashMap<u32, Vec<&BookingReport>> = HashMap::new();
+    let mut by_seat: HashMap<(u32, u32), Vec<&BookingReport>> = HashMap::new();
     for report in reports.bookings.values() {
         for seat in &report.booking.seats {
-            by_seat.entry(*seat).or_default().push(report);
+            by_seat.entry((report.event, *seat)).or_default().push(report);
         }
     }
-    let mut seats: Vec<u32> = by_seat.keys().copied().collect();
+    let several = reports.run.events.len() > 1;
+    let mut seats: Vec<(u32, u32)> = by_seat.keys().copied().collect();
     seats.sort_unstable();
-    for seat in seats {
-        let mut owners = by_seat.remove(&seat).unwrap_or_default();
+    for (event, seat) in seats {
+        let mut owners = by_seat.remove(&(event, seat)).unwrap_or_default();
+        let hold_ttl_ns = ttl_ns(&reports.run, event);
+        let seat = if several { format!("{seat} of event {event}") } else { seat.to_string() };
         owners.sort_by_key(|report| (report.held_ns, report.booking.id.clone()));
         for (index, first) in owners.iter().enumerate() {
             for second in &owners[index + 1..] {
-                problems.extend(clash(reports.run.hold_ttl_ms, seat, first, second));
+                problems.extend(clash(hold_ttl_ns, &seat, first, second));
             }
         }
     }
@@ -42,8 +47,8 @@ pub fn against_itself(reports: &BookingReports) -> Vec<String> {
 
 /// Returns the contradiction between two bookings that both had a seat, if there is one.
 fn clash(
-    hold_ttl_ms: u64,
-    seat: u32,
+    hold_ttl_ns: u64,
+    seat: &str,
     first: &BookingReport,
     second: &BookingReport,
 ) -> Option<String> {
@@ -54,7 +59,7 @@ fn clash(
         return Some(format!("DOUBLE SALE of seat {seat}: bookings {a} and {b} are CONFIRMED"));
     }
     let within = |inner: &BookingReport, outer: &BookingReport| {
-        let certain = outer.held_ns..certain_until(hold_ttl_ms, outer);
+        let certain = outer.held_ns..certain_until(hold_ttl_ns, outer);
         inner.requested_ns >= certain.start && inner.held_ns < certain.end
     };
     let overlap = |b: &str, a: &str| {
@@ -70,8 +75,8 @@ fn clash(
 }
 
 /// Returns the end of the span in which a booking certainly owned its seats.
-fn certain_until(hold_ttl_ms: u64, report: &BookingReport) -> u64 {
-    let lapses = report.requested_ns + hold_ttl_ms * 1_000_000;
+fn certain_until(hold_ttl_ns: u64, report: &BookingReport) -> u64 {
+    let lapses = report.requested_ns + hold_ttl_ns;
     let end = match (report.confirmed_ns, report.voided_ns) {
         (Some(_), _) => u64::MAX,
         // The archive may have refused the sale as soon as the payment was sent.

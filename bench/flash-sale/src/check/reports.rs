@@ -10,6 +10,8 @@ use crate::history::{BookingState, Call, Line, Operation, Reader, Run};
 /// One booking and when each of its states was reported.
 #[derive(Clone, Debug)]
 pub struct BookingReport {
+    /// The event whose seats it has.
+    pub event: u32,
     /// The first reported state. Id, owner, seats and price never change.
     pub booking: BookingState,
     /// When the first request that can have created it was sent, ns.
@@ -113,7 +115,8 @@ impl BookingReports {
         *first_sent_ns = (*first_sent_ns).min(sent_ns);
         let Some(booking) = &call.booking else { return };
         // After its booking has ended the same request creates a new one.
-        let lapses = *first_sent_ns + self.run.hold_ttl_ms * 1_000_000;
+        let event = if call.event == 0 { self.run.events[0].event } else { call.event };
+        let lapses = *first_sent_ns + ttl_ns(&self.run, event);
         let before = answered_by.replace(booking.id.clone());
         self.compare_to_request(call, booking);
         if let (Some(before), Some(key)) = (before, &call.key)
@@ -127,6 +130,7 @@ impl BookingReports {
             return self.compare(booking);
         }
         let report = BookingReport {
+            event,
             booking: booking.clone(),
             requested_ns: sent_ns,
             held_ns: call.answered_ns,
@@ -217,4 +221,10 @@ impl BookingReports {
             self.contradictions.push(format!("booking {id} was {before:?}, and later {after:?}"));
         }
     }
+}
+
+/// Returns how long an event's holds last, ns. An event that is not of the run has no certain span.
+pub(super) fn ttl_ns(run: &Run, event: u32) -> u64 {
+    let sold = run.events.iter().find(|one| one.event == event);
+    sold.map_or(0, |one| one.hold_ttl_ms * 1_000_000)
 }

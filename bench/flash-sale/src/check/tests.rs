@@ -4,7 +4,7 @@ use holdfast::domain::Outcome;
 use serde_json::json;
 
 use super::*;
-use crate::history::{BookingState, Call, Operation, Run};
+use crate::history::{BookingState, Call, Operation, Run, SoldEvent};
 
 const HOLD_TTL_MS: u64 = 5_000;
 const MS: u64 = 1_000_000;
@@ -31,7 +31,9 @@ fn state(n: u8, user: &str, status: &str, seats: &[u32]) -> BookingState {
 
 fn call(operation: Operation, user: &str, at: (u64, u64)) -> Call {
     Call {
+        event: 1,
         buyer: 0,
+        bot: false,
         user: user.to_owned(),
         address: "10.0.0.1".to_owned(),
         operation,
@@ -53,9 +55,9 @@ impl Scene {
     fn new() -> Self {
         let run = Run {
             format: crate::history::FORMAT,
-            event: 1,
-            total_seats: 10,
-            hold_ttl_ms: HOLD_TTL_MS,
+            events: [1, 2]
+                .map(|event| SoldEvent { event, total_seats: 10, hold_ttl_ms: HOLD_TTL_MS })
+                .into(),
             exclusive: true,
             began_unix_ms: 0,
         };
@@ -158,6 +160,27 @@ fn second_hold_after_a_cancellation_is_allowed() {
 }
 
 #[test]
+fn seat_of_another_event_is_another_seat() {
+    let scene = |event| {
+        let other = Call {
+            event,
+            request: Some(json!({ "event_id": event, "seat_ids": [4] })),
+            status: Some(201),
+            booking: Some(state(2, "bob", "HOLD", &[4])),
+            ..call(Operation::Hold, "bob", (20, 30))
+        };
+        let scene = Scene::new().held(1, "ann", &[4], (0, 10)).add(other);
+        scene.reported(Operation::Confirm, 1, "CONFIRMED", (40, 50))
+    };
+    assert_eq!(scene(2).problems(), [""; 0]);
+    expect(scene(1).problems(), "seat 4 of event 1 was given to booking");
+    let reports = scene(2).finish();
+    let sold = archived(1, "ann", &[4], Some(Outcome::Sold));
+    assert_eq!(against_archive(&reports, 1, &[sold], Some(1)), [""; 0]);
+    expect(against_archive(&reports, 2, &[], Some(0)), "LOST booking");
+}
+
+#[test]
 fn one_key_has_one_booking_and_one_booking_one_owner() {
     let keyed = |n, answered| Call {
         key: Some("k".to_owned()),
@@ -202,13 +225,16 @@ fn sold_to_ann() -> BookingReports {
 fn confirmed_booking_must_be_archived_as_sold() {
     let reports = sold_to_ann();
     let sold = archived(1, "ann", &[1, 2], Some(Outcome::Sold));
-    assert_eq!(against_archive(&reports, std::slice::from_ref(&sold), Some(2)), [""; 0]);
-    expect(against_archive(&reports, &[], Some(0)), "LOST booking");
+    assert_eq!(against_archive(&reports, 1, std::slice::from_ref(&sold), Some(2)), [""; 0]);
+    expect(against_archive(&reports, 1, &[], Some(0)), "LOST booking");
     let held = archived(1, "ann", &[1, 2], None);
-    expect(against_archive(&reports, &[held], Some(0)), "reported CONFIRMED, in the archive none");
+    expect(
+        against_archive(&reports, 1, &[held], Some(0)),
+        "reported CONFIRMED, in the archive none",
+    );
     let other = archived(1, "ann", &[1, 3], Some(Outcome::Sold));
-    expect(against_archive(&reports, &[other], Some(2)), "and was reported as");
-    expect(against_archive(&reports, &[sold], Some(3)), "2 seats are sold in the archive, 3 in");
+    expect(against_archive(&reports, 1, &[other], Some(2)), "and was reported as");
+    expect(against_archive(&reports, 1, &[sold], Some(3)), "2 seats are sold in the archive, 3 in");
 }
 
 #[test]
@@ -217,11 +243,11 @@ fn archived_sale_must_have_been_reported() {
     let sold = archived(1, "ann", &[1, 2], Some(Outcome::Sold));
     let eve = archived(2, "eve", &[3], Some(Outcome::Sold));
     let both = [sold.clone(), eve];
-    expect(against_archive(&reports, &both, Some(3)), "no response reported it");
+    expect(against_archive(&reports, 1, &both, Some(3)), "no response reported it");
     reports.run.exclusive = false;
-    assert_eq!(against_archive(&reports, &both, Some(3)), [""; 0]);
+    assert_eq!(against_archive(&reports, 1, &both, Some(3)), [""; 0]);
     let twice = archived(2, "eve", &[2], Some(Outcome::Sold));
-    expect(against_archive(&reports, &[sold, twice], Some(3)), "DOUBLE SALE: 1 seats");
+    expect(against_archive(&reports, 1, &[sold, twice], Some(3)), "DOUBLE SALE: 1 seats");
 }
 
 #[test]
@@ -229,6 +255,6 @@ fn payment_with_a_lost_response_may_be_a_sale() {
     let paid = || Scene::new().held(1, "ann", &[1], (0, 10));
     let lost = Call { about: Some(id(1)), ..call(Operation::Confirm, "ann", (20, 90)) };
     let sold = [archived(1, "ann", &[1], Some(Outcome::Sold))];
-    assert_eq!(against_archive(&paid().add(lost).finish(), &sold, Some(1)), [""; 0]);
-    expect(against_archive(&paid().finish(), &sold, Some(1)), "never paid, in the archive sold");
+    assert_eq!(against_archive(&paid().add(lost).finish(), 1, &sold, Some(1)), [""; 0]);
+    expect(against_archive(&paid().finish(), 1, &sold, Some(1)), "never paid, in the archive sold");
 }
