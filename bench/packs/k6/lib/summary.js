@@ -2,7 +2,8 @@
 import { SUMMARY_JSON } from './settings.js';
 
 const TRENDS = [
-  'hold_refused_ms', 'hold_granted_ms', 'confirm_ms', 'seat_map_ms', 'wait_seconds', 'update_ms',
+  'hold_refused_ms', 'hold_granted_ms', 'confirm_ms', 'seat_map_ms', 'join_ms', 'status_ms',
+  'wait_seconds', 'update_ms',
 ];
 
 /** The result of `handleSummary`: lines for people, and JSON if SUMMARY_JSON names a file. */
@@ -35,7 +36,9 @@ export function summarize(title, data, lines = []) {
 
 /** Load that k6 could not send does not count for the server. */
 function droppedLine(dropped) {
-  return dropped === 0 ? [] : [`  k6 left out ${dropped} arrivals: more USERS, or a stronger machine`];
+  return dropped === 0 ? [] : [
+    `  k6 left out ${dropped} arrivals that it could not begin in time: raise USERS, or give it a stronger machine`,
+  ];
 }
 
 /** Value of a counter, gauge or rate of the run. */
