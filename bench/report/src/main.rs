@@ -10,7 +10,7 @@ const HELP: &str = "\
 Renders results of Holdfast's load tests as pages that load nothing and need no script
 
 Usage:
-  holdfast-bench-report run FILE.json --html OUT.html
+  holdfast-bench-report run FILE.json [--html OUT.html] [--svg OUT.svg]
   holdfast-bench-report compare A.json B.json [--html OUT.html]
   holdfast-bench-report strategies FILE.json [--html OUT.html] [--svg OUT.svg]
 
@@ -63,10 +63,9 @@ fn run(words: impl Iterator<Item = String>) -> Result<(), Failure> {
     let words: Vec<&str> = arguments.words.iter().map(String::as_str).collect();
     match words[..] {
         ["run", path] => {
-            let out = arguments.html.as_deref();
-            let out = out.ok_or_else(|| Failure::Usage("run needs --html".to_owned()))?;
-            arguments.refuse_svg()?;
-            write(out, &html::report(&read_run(path)?))
+            arguments.needs_a_file()?;
+            let result = read_run(path)?;
+            arguments.write(|| Ok(html::report(&result)), || Ok(html::picture(&result)))
         }
         ["compare", first, second] => {
             arguments.refuse_svg()?;
@@ -110,27 +109,44 @@ impl Arguments {
         Ok(arguments)
     }
 
+    fn needs_a_file(&self) -> Result<(), Failure> {
+        match (&self.html, &self.svg) {
+            (None, None) => Err(Failure::Usage("--html or --svg is needed".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the files that were asked for.
+    fn write(
+        &self,
+        page: impl Fn() -> Result<String, Failure>,
+        picture: impl Fn() -> Result<String, Failure>,
+    ) -> Result<(), Failure> {
+        if let Some(out) = &self.html {
+            write(out, &page()?)?;
+        }
+        if let Some(out) = &self.svg {
+            write(out, &picture()?)?;
+        }
+        Ok(())
+    }
+
     fn refuse_svg(&self) -> Result<(), Failure> {
         match self.svg {
-            Some(_) => Err(Failure::Usage("--svg is for strategies alone".to_owned())),
+            Some(_) => Err(Failure::Usage("compare has no --svg".to_owned())),
             None => Ok(()),
         }
     }
 }
 
 fn compare_strategies(path: &str, arguments: &Arguments) -> Result<(), Failure> {
-    if arguments.html.is_none() && arguments.svg.is_none() {
-        return Err(Failure::Usage("strategies needs --html, --svg or both".to_owned()));
-    }
+    arguments.needs_a_file()?;
     let failure = |error: &dyn std::fmt::Display| Failure::Other(format!("{path}: {error}"));
     let document = serde_json::from_str(&read_text(path)?).map_err(|error| failure(&error))?;
-    if let Some(out) = &arguments.html {
-        write(out, &strategies::html(&document).map_err(|error| failure(&error))?)?;
-    }
-    if let Some(out) = &arguments.svg {
-        write(out, &strategies::svg(&document).map_err(|error| failure(&error))?)?;
-    }
-    Ok(())
+    arguments.write(
+        || strategies::html(&document).map_err(|error| failure(&error)),
+        || strategies::svg(&document).map_err(|error| failure(&error)),
+    )
 }
 
 fn read_run(path: &str) -> Result<RunResult, Failure> {

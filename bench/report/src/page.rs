@@ -7,7 +7,11 @@ use crate::plot::tone;
 /// Forbids everything but the styles of the page itself.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
-const STYLE: &str = include_str!("style.css");
+const STYLE: &str = concat!(
+    include_str!("style/palette.css"),
+    include_str!("style/series.css"),
+    include_str!("style/page.css")
+);
 
 /// A section of a page with its place in the navigation.
 pub struct Section {

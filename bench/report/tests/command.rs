@@ -44,9 +44,11 @@ fn assert_fails(words: &[&str], status: i32, says: &str) {
 }
 
 #[test]
-fn run_writes_a_page() {
-    let page = Scratch::new("run.html");
-    let output = run(&["run", &fixture("rich.json"), "--html", page.path()]);
+fn run_writes_a_page_and_a_picture() {
+    let (page, picture) = (Scratch::new("run.html"), Scratch::new("run.svg"));
+    let path = fixture("rich.json");
+    let output = run(&["run", &path, "--html", page.path(), "--svg", picture.path()]);
+    assert!(picture.text().contains("Latency of hold"));
     assert!(output.status.success(), "{output:?}");
     assert!(page.text().starts_with("<!DOCTYPE html>") && page.text().ends_with("</html>"));
 }
@@ -76,12 +78,12 @@ fn help_is_no_failure_and_a_wrong_command_line_is_one() {
     assert!(output.status.success());
     assert!(String::from_utf8(output.stdout).unwrap().contains("Usage:"));
     assert_fails(&[], 2, "say what to render");
-    assert_fails(&["run", "a.json"], 2, "run needs --html");
+    assert_fails(&["run", "a.json"], 2, "--html or --svg is needed");
     assert_fails(&["run", "a.json", "--html"], 2, "--html needs a file");
     assert_fails(&["walk", "a.json"], 2, "`walk a.json` is not understood");
     assert_fails(&["run", "a.json", "--pdf", "b"], 2, "no option --pdf");
-    assert_fails(&["run", "a.json", "--html", "b", "--svg", "c"], 2, "for strategies alone");
-    assert_fails(&["strategies", "a.json"], 2, "needs --html, --svg or both");
+    assert_fails(&["compare", "a.json", "b.json", "--svg", "c"], 2, "compare has no --svg");
+    assert_fails(&["strategies", "a.json"], 2, "--html or --svg is needed");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod support;
 
 use holdfast_bench_report::html::report;
-use support::{assert_self_contained, empty, plain, rich};
+use support::{assert_no_nonsense, assert_self_contained, empty, plain, rich};
 
 #[test]
 fn report_has_every_section_plot_and_table() {
@@ -195,4 +195,19 @@ fn unclean_run_without_problems_says_so() {
 fn checks_that_were_not_made_are_not_called_clean() {
     let page = report(&empty());
     assert_eq!(page.matches("Not made").count(), 2);
+}
+
+#[test]
+fn picture_has_the_main_plots_and_no_nonsense() {
+    let picture = holdfast_bench_report::html::picture(&rich());
+    assert!(picture.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""));
+    for text in
+        ["Latency of hold", "Outcomes of calls", "Seats of Arena tour", "A: redis unavailable"]
+    {
+        assert!(picture.contains(text), "the picture lacks {text}");
+    }
+    assert_no_nonsense(&picture);
+    for odd in [empty(), plain(1, |_| f64::NAN), plain(3_600, |_| 0.0)] {
+        assert_no_nonsense(&holdfast_bench_report::html::picture(&odd));
+    }
 }

@@ -38,7 +38,7 @@ fn picture_is_a_complete_file_for_light_and_dark() {
     assert!(
         picture.contains("<title id=\"title\">") && picture.contains("<desc id=\"description\">")
     );
-    assert_eq!(picture.matches("class=\"ours\"").count(), 3);
+    assert_eq!(picture.matches("class=\"bar t-first\"").count(), 3);
     assert_eq!(picture.matches(">oversold 37</text>").count(), 3);
     let others = picture.replace("http://www.w3.org/2000/svg", "");
     assert!(!others.contains("http") && !others.contains("<image") && !others.contains("@import"));

@@ -9,8 +9,22 @@ pub(crate) use head::{calls, problems, total_seats};
 
 use maud::html;
 
+use crate::format;
 use crate::page::{self, Section};
+use crate::plot::standalone;
 use crate::result::RunResult;
+
+/// Renders the latency of hold, the outcomes of calls and the seats of a run as one SVG file, for
+/// READMEs.
+pub fn picture(result: &RunResult) -> String {
+    let note = format!(
+        "{}. {}, {} shared by all programs.",
+        result.title.trim_end_matches('.'),
+        result.machine.processor,
+        format::counted(u64::from(result.machine.processors), "processor", "processors"),
+    );
+    standalone::lines(&result.scenario, &note, &over_time::main_plots(result))
+}
 
 /// Renders the report of a run as one page that loads nothing.
 pub fn report(result: &RunResult) -> String {

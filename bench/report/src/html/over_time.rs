@@ -40,6 +40,14 @@ pub(super) fn plots(result: &RunResult) -> Markup {
     }
 }
 
+/// Returns the plots that tell the most: latency of hold, outcomes, the first event's seats.
+pub(super) fn main_plots(result: &RunResult) -> Vec<Plot> {
+    let all = all(result, &notes(result));
+    let is_main = |plot: &Plot| ["hold", "outcomes"].contains(&plot.id.as_str());
+    let seats = all.iter().find(|plot| plot.id.starts_with("seats-")).cloned();
+    all.into_iter().filter(is_main).chain(seats).collect()
+}
+
 /// Returns all plots that have something to show; latencies of hold and outcomes always.
 fn all(result: &RunResult, notes: &Notes) -> Vec<Plot> {
     let points = &result.series.points;

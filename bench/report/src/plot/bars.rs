@@ -86,14 +86,21 @@ pub fn figure(bars: &Bars) -> Markup {
 }
 
 fn shape(bar: &Bar, length: f64) -> Markup {
-    let class = match (bar.is_ours, bar.flaw.is_some()) {
-        (_, true) => "bar t-unavailable",
-        (true, false) => "bar t-first",
-        (false, false) => "bar t-refused",
-    };
+    let (class, fill) = bar.look();
     html! {
         rect.rail width="100%" height="14" rx="3" {}
         rect class=(class) width=(format!("{:.2}%", 100.0 * length)) height="14" rx="3"
-            fill=[bar.flaw.is_some().then_some("url(#paint-unavailable)")] {}
+            fill=[fill] {}
+    }
+}
+
+impl Bar {
+    /// Returns the class and the paint of its shape.
+    pub fn look(&self) -> (&'static str, Option<&'static str>) {
+        match (self.is_ours, self.flaw.is_some()) {
+            (_, true) => ("bar t-unavailable", Some("url(#paint-unavailable)")),
+            (true, false) => ("bar t-first", None),
+            (false, false) => ("bar t-refused", None),
+        }
     }
 }

@@ -9,8 +9,8 @@ use super::scale::{Axis, Tick};
 use super::{Kind, Plot, Series, data, legend};
 use crate::format;
 
-/// Steps that are drawn, at most: more would be narrower than a pixel.
-const STEPS_MAX: usize = 480;
+/// Steps that are drawn, at most: more would be too narrow to be told apart.
+const STEPS_MAX: usize = 300;
 /// Places that show their values to a pointer, at most.
 const TIPS_MAX: usize = 96;
 /// The picture's size in its own units.
@@ -19,10 +19,24 @@ const SIDE: f64 = 1_000.0;
 const MINUTES_FROM: f64 = 240.0;
 
 /// Where everything lies.
-struct Frame {
-    time: Axis,
-    values: Axis,
-    in_minutes: bool,
+pub struct Frame {
+    pub time: Axis,
+    pub values: Axis,
+    /// Whether times are minutes and seconds.
+    pub in_minutes: bool,
+}
+
+impl Frame {
+    /// Returns the frame that has room for all of a plot.
+    pub fn of(plot: &Plot) -> Self {
+        let (from, to) = plot.time_range();
+        let (least, most) = plot.value_range();
+        Frame {
+            time: Axis::of_time(from, to),
+            values: Axis::of_values(plot.scale, least, most),
+            in_minutes: to >= MINUTES_FROM,
+        }
+    }
 }
 
 /// Renders a plot with its title, legend and data.
@@ -47,13 +61,7 @@ pub fn figure(plot: &Plot) -> Markup {
 }
 
 fn picture(plot: &Plot) -> Markup {
-    let (from, to) = plot.time_range();
-    let (least, most) = plot.value_range();
-    let frame = Frame {
-        time: Axis::of_time(from, to),
-        values: Axis::of_values(plot.scale, least, most),
-        in_minutes: to >= MINUTES_FROM,
-    };
+    let frame = Frame::of(plot);
     let ticks = frame.values.ticks();
     html! {
         div.picture.has-notes[!plot.notes.marks.is_empty()]
@@ -67,11 +75,9 @@ fn picture(plot: &Plot) -> Markup {
                 }
             }
             div.area {
-                svg.drawing role="img" aria-label=(description(plot)) {
-                    (grid(&ticks))
-                    (bands(plot, &frame))
-                    (series(plot, &frame))
-                    (marks(plot, &frame))
+                svg.drawing role="img"
+                    aria-label={(description(plot)) " The data is in the table below."} {
+                    (drawing(plot, &frame))
                     (tips(plot, &frame))
                 }
                 (note_labels(plot, &frame))
@@ -81,8 +87,18 @@ fn picture(plot: &Plot) -> Markup {
     }
 }
 
+/// Renders everything but text: it fills the place that it is in, whatever its size.
+pub fn drawing(plot: &Plot, frame: &Frame) -> Markup {
+    html! {
+        (grid(&frame.values.ticks()))
+        (bands(plot, frame))
+        (series(plot, frame))
+        (marks(plot, frame))
+    }
+}
+
 /// Says in words what the picture shows.
-fn description(plot: &Plot) -> String {
+pub fn description(plot: &Plot) -> String {
     let mut text = format!("{}, {}.", plot.title, plot.about);
     for one in plot.series.iter().filter(|one| !one.is_empty()) {
         let values = || one.values.iter().flatten().copied();
@@ -97,7 +113,7 @@ fn description(plot: &Plot) -> String {
             plot.unit.text(last)
         );
     }
-    text + " The data is in the table below."
+    text
 }
 
 fn grid(ticks: &[Tick]) -> Markup {
@@ -173,7 +189,7 @@ fn series(plot: &Plot, frame: &Frame) -> Markup {
     match plot.kind {
         Kind::Lines => html! {
             svg.stretch viewBox="0 0 1000 1000" preserveAspectRatio="none"
-                width="100%" height="100%" {
+                width="100%" height="100%" overflow="visible" {
                 @for one in plot.series.iter().filter(|one| !one.is_empty()) {
                     path class={"stroke t-" (one.tone.name())}
                         stroke-dasharray=[one.tone.dashes()]

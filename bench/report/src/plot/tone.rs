@@ -108,11 +108,12 @@ impl Tone {
 
 /// Defines the paints of all areas, once a page.
 pub fn patterns() -> Markup {
-    html! {
-        svg.defs aria-hidden="true" width="0" height="0" {
-            defs { @for tone in Tone::ALL { (pattern(tone)) } }
-        }
-    }
+    html! { svg.defs aria-hidden="true" width="0" height="0" { (definitions()) } }
+}
+
+/// Defines the paints of all areas inside of an SVG file.
+pub fn definitions() -> Markup {
+    html! { defs { @for tone in Tone::ALL { (pattern(tone)) } } }
 }
 
 fn pattern(tone: Tone) -> Markup {

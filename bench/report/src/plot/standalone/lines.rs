@@ -1,0 +1,96 @@
+//! Plots over time as a file.
+
+use maud::{Markup, html};
+
+use super::{MARGIN, TOP, WIDTH, file};
+use crate::format;
+use crate::plot::lines::{self, Frame};
+use crate::plot::{Plot, legend};
+
+/// Steps that are drawn, at most.
+const STEPS_MAX: usize = 400;
+/// Width of the labels of values.
+const VALUES: f64 = 56.0;
+/// Height of a plot without its title and its labels.
+const HEIGHT: f64 = 190.0;
+/// From a plot's title to its upper edge.
+const HEAD: f64 = 36.0;
+/// From a plot's lower edge to the next title.
+const GAP: f64 = 66.0;
+
+/// Renders plots below each other as a complete SVG file.
+pub fn lines(title: &str, note: &str, plots: &[Plot]) -> String {
+    let mut top = TOP + 18.0;
+    let mut parts = Vec::new();
+    let mut described = String::new();
+    for plot in plots.iter().filter(|plot| !plot.is_empty()) {
+        let plot = plot.thinned(STEPS_MAX);
+        parts.push(one_plot(&plot, top));
+        described.push_str(&lines::description(&plot));
+        described.push(' ');
+        top += HEAD + HEIGHT + GAP;
+    }
+    file(title, note, top - GAP + 22.0 + MARGIN, described.trim_end(), &parts)
+}
+
+fn one_plot(plot: &Plot, top: f64) -> Markup {
+    let (left, edge) = (MARGIN + VALUES, top + HEAD);
+    let room = WIDTH - MARGIN - left;
+    let frame = Frame::of(plot);
+    html! {
+        text x=(MARGIN) y=(top) {
+            tspan.head { (plot.title) }
+            tspan.soft.small dx="8" { (plot.about) }
+        }
+        (legend_row(plot, top))
+        svg x=(left) y=(edge) width=(room) height=(HEIGHT) overflow="visible" {
+            (lines::drawing(plot, &frame))
+        }
+        @for tick in frame.values.ticks() {
+            text.soft.small x=(left - 8.0) y=(format!("{:.1}", edge + HEIGHT * (1.0 - tick.at) + 4.0))
+                text-anchor="end" { (plot.unit.tick(tick.value)) }
+        }
+        @for tick in frame.time.ticks() {
+            text.soft.small x=(format!("{:.1}", left + room * tick.at)) y=(edge + HEIGHT + 18.0)
+                text-anchor=(anchor(tick.at)) { (format::moment(tick.value, frame.in_minutes)) }
+        }
+        @for mark in &plot.notes.marks {
+            @let at = frame.time.at(mark.at);
+            text.small x=(format!("{:.1}", left + room * at)) y=(edge - 5.0)
+                text-anchor=(if at > 0.5 { "end" } else { "start" }) { (mark.what) }
+        }
+        @for band in &plot.notes.bands {
+            text.bad.small.strong x=(format!("{:.1}", left + room * frame.time.at(band.from) + 4.0))
+                y=(edge + 13.0) { (band.key) ": " (band.what) }
+        }
+    }
+}
+
+fn anchor(at: f64) -> &'static str {
+    match at {
+        at if at < 0.03 => "start",
+        at if at > 0.97 => "end",
+        _ => "middle",
+    }
+}
+
+/// Renders the legend from the right, in the line of the title.
+fn legend_row(plot: &Plot, top: f64) -> Markup {
+    let mut right = WIDTH - MARGIN;
+    let mut items = Vec::new();
+    for one in legend::order(plot).into_iter().rev() {
+        // About the width of a letter, as nobody measures text here.
+        let width = 7.0 * one.name.chars().count() as f64;
+        right -= width;
+        let text = html! { text.small x=(right) y=(top) { (one.name) } };
+        right -= 32.0;
+        items.push(html! {
+            (text)
+            svg x=(right) y=(top - 10.0) width="24" height="12" {
+                (legend::sample(one.tone, plot.kind))
+            }
+        });
+        right -= 16.0;
+    }
+    html! { @if items.len() > 1 { @for item in &items { (item) } } }
+}
