@@ -18,9 +18,9 @@ use crate::result::RunResult;
 /// READMEs.
 pub fn picture(result: &RunResult) -> String {
     let note = format!(
-        "{}. {}, {} shared by all programs.",
-        result.title.trim_end_matches('.'),
-        result.machine.processor,
+        "{}, {}, {} shared by all programs.",
+        format::counted(result.buyers, "buyer", "buyers"),
+        format::counted(total_seats(result), "seat", "seats"),
         format::counted(u64::from(result.machine.processors), "processor", "processors"),
     );
     standalone::lines(&result.scenario, &note, &over_time::main_plots(result))

@@ -25,7 +25,8 @@ pub fn table(plot: &Plot) -> Markup {
     html! {
         details.data {
             summary { "Data" span.hidden { " of the plot " (plot.title) } }
-            div.scroll tabindex="0" role="region" aria-label={"Data: " (plot.title)} {
+            div.scroll.is-narrow[series.len() <= 3] tabindex="0" role="region"
+                aria-label={"Data: " (plot.title)} {
                 table {
                     caption { (plot.title) @if let Some(caption) = caption { ". " (caption) } }
                     thead {

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::{MARGIN, TOP, WIDTH, file};
 use crate::format;
 use crate::plot::lines::{self, Frame};
-use crate::plot::{Plot, legend};
+use crate::plot::{Kind, Plot, legend};
 
 /// Steps that are drawn, at most.
 const STEPS_MAX: usize = 400;
@@ -14,7 +14,9 @@ const VALUES: f64 = 56.0;
 /// Height of a plot without its title and its labels.
 const HEIGHT: f64 = 190.0;
 /// From a plot's title to its upper edge.
-const HEAD: f64 = 36.0;
+const HEAD: f64 = 52.0;
+/// About the width of a letter of a legend: nobody measures text here.
+const LETTER: f64 = 6.4;
 /// From a plot's lower edge to the next title.
 const GAP: f64 = 66.0;
 
@@ -30,7 +32,19 @@ pub fn lines(title: &str, note: &str, plots: &[Plot]) -> String {
         described.push(' ');
         top += HEAD + HEIGHT + GAP;
     }
-    file(title, note, top - GAP + 22.0 + MARGIN, described.trim_end(), &parts)
+    let note = with_bands(note, plots);
+    file(title, &note, top - GAP + 22.0 + MARGIN, described.trim_end(), &parts)
+}
+
+/// Returns a note that says what the bands are.
+fn with_bands(note: &str, plots: &[Plot]) -> String {
+    let bands = plots.first().map_or(&[][..], |plot| &plot.notes.bands);
+    let bands: Vec<String> =
+        bands.iter().map(|band| format!("{}: {}", band.key, band.what)).collect();
+    match bands.is_empty() {
+        true => note.to_owned(),
+        false => format!("{note} {}.", bands.join(", ")),
+    }
 }
 
 fn one_plot(plot: &Plot, top: f64) -> Markup {
@@ -42,7 +56,7 @@ fn one_plot(plot: &Plot, top: f64) -> Markup {
             tspan.head { (plot.title) }
             tspan.soft.small dx="8" { (plot.about) }
         }
-        (legend_row(plot, top))
+        (legend_row(plot, top + 20.0))
         svg x=(left) y=(edge) width=(room) height=(HEIGHT) overflow="visible" {
             (lines::drawing(plot, &frame))
         }
@@ -60,8 +74,10 @@ fn one_plot(plot: &Plot, top: f64) -> Markup {
                 text-anchor=(if at > 0.5 { "end" } else { "start" }) { (mark.what) }
         }
         @for band in &plot.notes.bands {
-            text.bad.small.strong x=(format!("{:.1}", left + room * frame.time.at(band.from) + 4.0))
-                y=(edge + 13.0) { (band.key) ": " (band.what) }
+            @let x = left + room * frame.time.at(band.from);
+            rect.key x=(format!("{x:.1}")) y=(edge) width="16" height="15" {}
+            text.bad.small.strong x=(format!("{:.1}", x + 8.0)) y=(edge + 12.0)
+                text-anchor="middle" { (band.key) }
         }
     }
 }
@@ -74,23 +90,19 @@ fn anchor(at: f64) -> &'static str {
     }
 }
 
-/// Renders the legend from the right, in the line of the title.
-fn legend_row(plot: &Plot, top: f64) -> Markup {
-    let mut right = WIDTH - MARGIN;
+/// Renders the legend below the title.
+fn legend_row(plot: &Plot, base: f64) -> Markup {
+    let sample = if plot.kind == Kind::Lines { 24.0 } else { 12.0 };
+    let mut left = MARGIN;
     let mut items = Vec::new();
-    for one in legend::order(plot).into_iter().rev() {
-        // About the width of a letter, as nobody measures text here.
-        let width = 7.0 * one.name.chars().count() as f64;
-        right -= width;
-        let text = html! { text.small x=(right) y=(top) { (one.name) } };
-        right -= 32.0;
+    for one in legend::order(plot) {
         items.push(html! {
-            (text)
-            svg x=(right) y=(top - 10.0) width="24" height="12" {
+            svg x=(left) y=(base - 10.0) width=(sample) height="12" {
                 (legend::sample(one.tone, plot.kind))
             }
+            text.small x=(left + sample + 6.0) y=(base) { (one.name) }
         });
-        right -= 16.0;
+        left += sample + 24.0 + LETTER * one.name.chars().count() as f64;
     }
     html! { @if items.len() > 1 { @for item in &items { (item) } } }
 }
