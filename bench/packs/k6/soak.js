@@ -7,7 +7,7 @@ import { TREND_STATS, thresholds } from './lib/metrics.js';
 import { USER_AGENT, duration, number, seconds } from './lib/settings.js';
 import { summarize, value } from './lib/summary.js';
 
-const DURATION = seconds('DURATION', '10m');
+const DURATION = seconds('DURATION', '10m', 5);
 const RATE = number('RATE', 10, 0.1);
 const USERS = number('USERS', 300, 1);
 const SEATS = number('SEATS', 5000, 1);

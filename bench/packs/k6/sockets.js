@@ -12,7 +12,7 @@ import { areStates, seatMap, setState } from './lib/seats.js';
 import { BASE_URL, EVENT_ID, USER_AGENT, duration, number, seconds } from './lib/settings.js';
 import { summarize, value } from './lib/summary.js';
 
-const DURATION = seconds('DURATION', '60s');
+const DURATION = seconds('DURATION', '60s', 2);
 /** Followers: an address may have 200 sockets, except on the server's own machine. */
 const USERS = number('USERS', 100, 1);
 /** Buyers a second: each hold and each release is an update. */

@@ -16,14 +16,15 @@ export function number(name, otherwise, least = 0) {
   return value;
 }
 
-/** A duration such as 90, 90s, 5m or 2h, in seconds. */
-export function seconds(name, otherwise) {
+/** A duration such as 90, 90s, 5m or 2h, in seconds; at least `least`, as k6 takes no shorter stages. */
+export function seconds(name, otherwise, least = 1) {
   const given = text(name, otherwise);
   const found = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(given);
-  if (!found || !(Number(found[1]) > 0)) {
-    throw new Error(`${name}=${given}: a duration such as 90s, 5m or 2h is needed`);
+  const value = found ? Number(found[1]) * { ms: 0.001, s: 1, m: 60, h: 3600 }[found[2] || 's'] : 0;
+  if (value < least) {
+    throw new Error(`${name}=${given}: a duration such as 90s, 5m or 2h is needed, of at least ${least} s`);
   }
-  return Number(found[1]) * { ms: 0.001, s: 1, m: 60, h: 3600 }[found[2] || 's'];
+  return value;
 }
 
 export const BASE_URL = text('BASE_URL', 'http://127.0.0.1:8000').replace(/\/+$/, '');
