@@ -43,13 +43,13 @@ pub const STRATEGIES: [Strategy; 8] = [
         name: "optimistic",
         label: "Version field in MongoDB",
         best_at: "No second database: nothing but MongoDB decides",
-        gives_up: "Three operations a booking, retries under contention; a crash leaves seats without booking",
+        gives_up: "Three operations a booking, retries; a crash leaves seats without booking",
     },
     Strategy {
         name: "lock-document",
         label: "Lock document in MongoDB",
         best_at: "Any check fits between lock and write; locks expire by themselves",
-        gives_up: "Five operations a booking, waiting by polling; a stopped process oversells once its lock expired",
+        gives_up: "Five operations a booking; a stopped process can oversell when its lock expires",
     },
     Strategy {
         name: "single-writer",
@@ -67,7 +67,7 @@ pub const STRATEGIES: [Strategy; 8] = [
         name: "set-nx",
         label: "SET NX for each seat",
         best_at: "One command for each seat; abandoned seats come back by expiry",
-        gives_up: "Overlapping requests refuse each other; a stop at the wrong moment sells a seat twice",
+        gives_up: "Overlapping requests refuse each other; a badly timed stop sells a seat twice",
     },
     Strategy {
         name: "script-and-write",
@@ -84,8 +84,8 @@ pub const STRATEGIES: [Strategy; 8] = [
     Strategy {
         name: HOLDFAST,
         label: "Holdfast",
-        best_at: "Refuses from memory, grants by one script with its log; holds expire, payments, archive",
-        gives_up: "Documents follow a moment later: until then a booking is in Redis and its append-only file",
+        best_at: "Refuses from memory; one script grants and logs; holds expire, payments",
+        gives_up: "Documents follow a moment later; until then Redis and its file have them",
     },
 ];
 
@@ -232,7 +232,8 @@ impl Contender {
         Ok(self.bookings.estimated_document_count().await?)
     }
 
-    /// Waits until there are so many documents; returns how many there are, and how long that took, ms.
+    /// Waits until there are so many documents; returns how many there are, and how long that took,
+    /// ms.
     ///
     /// # Errors
     /// If MongoDB does not respond.

@@ -1,5 +1,6 @@
-//! What a load costs Redis and MongoDB by their own counts: Redis' of commands (`INFO commandstats`, where
-//! commands of scripts count as well), MongoDB's of operations (`serverStatus`).
+//! What a load costs Redis and MongoDB by their own counts: Redis' of commands (`INFO
+//! commandstats`, where commands of scripts count as well), MongoDB's of operations
+//! (`serverStatus`).
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -12,7 +13,8 @@ use mongodb::bson::{Bson, Document, doc};
 
 /// Commands of Redis that are the measurement's own.
 const OWN_COMMANDS: [&str; 4] = ["client|setname", "client|setinfo", "info", "ping"];
-/// Operations of MongoDB that are counted. Others are the drivers' (`hello`) and the measurement's own.
+/// Operations of MongoDB that are counted. Others are the drivers' (`hello`) and the measurement's
+/// own.
 const OPERATIONS: [&str; 5] = ["insert", "query", "update", "delete", "getmore"];
 
 /// Redis is quiet when it has at most so many commands in such a time.

@@ -1,5 +1,5 @@
-//! Sends requests whose responses may be grants, refusals or failures, and counts them: each request once,
-//! by whichever connection is free.
+//! Sends requests whose responses may be grants, refusals or failures, and counts them: each
+//! request once, by whichever connection is free.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -15,7 +15,8 @@ use crate::load::{Connection, Failure, Requests};
 const THREADS: usize = 2;
 /// How long a response may take. One that takes longer is a failure.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// What a timer may be late by: Tokio's are accurate to a millisecond. That much is not counted for the server.
+/// What a timer may be late by: Tokio's are accurate to a millisecond. That much is not counted for
+/// the server.
 const TIMER_LATENESS: Duration = Duration::from_millis(2);
 /// Pause of a connection that was refused or broke.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(10);
@@ -31,8 +32,8 @@ pub struct Drive {
     pub repeats: bool,
     /// Connections, all threads together.
     pub connections: usize,
-    /// Requests a second, whether or not responses come (open loop); `None`: each connection sends its next
-    /// request once it has its response.
+    /// Requests a second, whether or not responses come (open loop); `None`: each connection sends
+    /// its next request once it has its response.
     pub rate: Option<f64>,
     /// When the last request is sent at the latest.
     pub time: Duration,
@@ -192,7 +193,8 @@ impl Drive {
         }
     }
 
-    /// Waits until a request is due; returns when its latency begins, or `None` at the end of the load.
+    /// Waits until a request is due; returns when its latency begins, or `None` at the end of the
+    /// load.
     async fn due(&self, number: usize, began: Instant) -> Option<Instant> {
         let now = Instant::now();
         let due = match self.rate {

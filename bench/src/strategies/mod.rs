@@ -1,8 +1,9 @@
-//! Holdfast beside what people would otherwise build (`bench/strategies`): the same requests to all of them,
-//! on the same Redis and MongoDB, in alternating rounds of one run.
+//! Holdfast beside what people would otherwise build (`bench/strategies`): the same requests to all
+//! of them, on the same Redis and MongoDB, in alternating rounds of one run.
 //!
-//! All programs run all the time; those that are not asked wait. Before the next one is asked, the bookings
-//! of the one before are in MongoDB and Redis is quiet: nobody pays for another's background work.
+//! All programs run all the time; those that are not asked wait. Before the next one is asked, the
+//! bookings of the one before are in MongoDB and Redis is quiet: nobody pays for another's
+//! background work.
 
 mod contender;
 mod counts;

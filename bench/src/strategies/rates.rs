@@ -1,5 +1,5 @@
-//! How many grants and refusals a second each strategy can give, how long responses take when all have
-//! the same load, and the rate at which each breaks.
+//! How many grants and refusals a second each strategy can give, how long responses take when all
+//! have the same load, and the rate at which each breaks.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ const SEATS_SPARE: f64 = 500.0;
 const SEATS_MAX: f64 = 400_000.0;
 /// The equal load, as a share of what the slowest can serve.
 const EQUAL_SHARE: f64 = 0.5;
-/// The first step towards the limit, as a share of what closed loops suggest, and the next ones' factor.
+/// The first step towards the limit, as a share of what closed loops suggest, and the next ones'
+/// factor.
 const BREAK_FIRST: f64 = 0.5;
 const BREAK_FACTOR: f64 = 1.25;
 const BREAK_STEPS_MAX: usize = 14;

@@ -56,7 +56,8 @@ pub struct CaseRound {
     pub failure: Option<String>,
 }
 
-/// Grants beyond the first for each seat; where requests do not name seats, beyond the number of seats.
+/// Grants beyond the first for each seat; where requests do not name seats, beyond the number of
+/// seats.
 pub fn oversold(contender: &Contender, winners: &[u32], seats: u32) -> u64 {
     if !contender.names_seats() {
         return (winners.len() as u64).saturating_sub(seats.into());

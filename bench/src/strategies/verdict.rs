@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::report::Row;
 
-/// p99 counts as behind if it exceeds another's by more than this: rounds of one strategy differ by as much.
+/// p99 counts as behind if it exceeds another's by more than this: rounds of one strategy differ by
+/// as much.
 const P99_FACTOR: f64 = 1.1;
 const P99_SPARE_MS: f64 = 0.5;
 

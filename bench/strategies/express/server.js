@@ -1,14 +1,14 @@
-// The usual build: Express, node-redis, one Lua script for all seats of a request, and bookings that are
-// written to MongoDB in the background.
+// The usual build: Express, node-redis, one Lua script for all seats of a request, and bookings
+// that are written to MongoDB in the background.
 //
 // At its best: one process a processor (node:cluster), connections that are kept, EVALSHA, an
-// Express without what it does not need, and insertMany of up to 1,000 bookings with majority and journal, while
-// more come in. A winner waits for Redis alone.
+// Express without what it does not need, and insertMany of up to 1,000 bookings with majority and
+// journal, while more come in. A winner waits for Redis alone.
 //
-// Gives up: a crash loses the bookings that were answered and not yet written: their seats are sold,
-// and nobody knows to whom. Nothing expires.
+// Gives up: a crash loses the bookings that were answered and not yet written: their seats are
+// sold, and nobody knows to whom. Nothing expires.
 //
-//   node server.js --redis-url URL --mongodb-url URL --namespace NAME --listen 127.0.0.1:0 --processes 2
+//   node server.js --redis-url URL --mongodb-url URL --listen 127.0.0.1:0 --processes 2
 
 import cluster from 'node:cluster';
 import { randomUUID } from 'node:crypto';
@@ -34,7 +34,7 @@ const { values: options } = parseArgs({
   },
 });
 
-/** KEYS: the set of the event's sold seats. ARGV: seats. Returns 1 if it took all, 0 if it took none. */
+/** KEYS: the set of the event's sold seats. ARGV: seats. Returns 1 if it took all, else 0. */
 const TAKE = defineScript({
   NUMBER_OF_KEYS: 1,
   SCRIPT: `
@@ -148,7 +148,7 @@ function bookHandler({ redis, key, writer }) {
     const capacity = capacities.get(event) ?? (await capacityOf(event));
     if (capacity === undefined) return problem(response, 404, 'event_not_found', 'No such event.');
     if (!areValid(seats, capacity)) {
-      return problem(response, 422, 'invalid_seats', 'Choose 1 to 10 different seats of the event.');
+      return problem(response, 422, 'invalid_seats', 'Choose 1 to 10 seats of the event.');
     }
     if (writer.isFull) return problem(response, 503, 'unavailable', 'Please try again.');
     if (!(await redis.take(key(`sold:${event}`), seats))) {
@@ -159,7 +159,12 @@ function bookHandler({ redis, key, writer }) {
     const places = seats.map((seat) => `${event}:${seat}`);
     writer.add({ _id: id, event_id: event, places, user, created_ms: created });
     response.status(201).json({
-      id, event_id: event, user_id: user, seat_ids: seats, status: 'CONFIRMED', created_at_ms: created,
+      id,
+      event_id: event,
+      user_id: user,
+      seat_ids: seats,
+      status: 'CONFIRMED',
+      created_at_ms: created,
     });
   };
 }

@@ -1,11 +1,11 @@
 //! A counter in Redis without a script: GET, check, DECRBY, then the booking in MongoDB.
 //!
-//! At its best: two commands on pipelined connections and one write; a refusal is one GET. The shortest
-//! program of all, and often the first one that is written.
+//! At its best: two commands on pipelined connections and one write; a refusal is one GET. The
+//! shortest program of all, and often the first one that is written.
 //!
-//! Gives up: **it oversells.** Whoever reads the counter between another's GET and DECRBY is granted the
-//! same place. It knows no seats either, only how many are left; the seats of a request are counted.
-//! A crash between DECRBY and the write loses the places of that request.
+//! Gives up: **it oversells.** Whoever reads the counter between another's GET and DECRBY is
+//! granted the same place. It knows no seats either, only how many are left; the seats of a request
+//! are counted. A crash between DECRBY and the write loses the places of that request.
 
 use fred::clients::Pool;
 use fred::interfaces::KeysInterface;

@@ -1,5 +1,6 @@
-//! The HTTP shape of all strategies, which is Holdfast's: `POST /api/v1/events` puts seats on sale, and
-//! `POST /api/v1/bookings` asks for some of them. 201 is a booking, 409 a refusal, 503 a failure.
+//! The HTTP shape of all strategies, which is Holdfast's: `POST /api/v1/events` puts seats on sale,
+//! and `POST /api/v1/bookings` asks for some of them. 201 is a booking, 409 a refusal, 503 a
+//! failure.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -32,8 +33,8 @@ pub enum Decision {
     Refused,
 }
 
-/// A way to decide who gets which seat. Whatever decides is in Redis or MongoDB, so that any number of
-/// processes may sell the same seats.
+/// A way to decide who gets which seat. Whatever decides is in Redis or MongoDB, so that any number
+/// of processes may sell the same seats.
 pub trait Strategy: Send + Sync + 'static {
     /// Puts the seats 1 to `capacity` on sale.
     async fn prepare(&self, event: u64, capacity: u32) -> Result<(), Failure>;

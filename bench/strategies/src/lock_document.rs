@@ -1,14 +1,15 @@
-//! Pessimistic: a lock document in MongoDB for every seat, with an expiry; whoever has it looks whether
-//! the seat is sold, writes the booking, and deletes the lock.
+//! Pessimistic: a lock document in MongoDB for every seat, with an expiry; whoever has it looks
+//! whether the seat is sold, writes the booking, and deletes the lock.
 //!
-//! At its best: one lock a seat rather than one an event, so that only buyers of the same seat wait for
-//! each other; one update takes a lock that is free or has expired; whether a seat is sold is looked up
-//! by an index before any lock is taken, so that a refusal is one read. Locks of several seats
-//! are taken in ascending order, so that nobody waits in a circle.
+//! At its best: one lock a seat rather than one an event, so that only buyers of the same seat wait
+//! for each other; one update takes a lock that is free or has expired; whether a seat is sold is
+//! looked up by an index before any lock is taken, so that a refusal is one read. Locks of several
+//! seats are taken in ascending order, so that nobody waits in a circle.
 //!
-//! Gives up: five operations a booking, two of which wait for the journal; who waits for a lock asks again
-//! and again. A process that is stopped for longer than its locks live writes a booking for a seat that
-//! another has sold meanwhile. A crash keeps seats from being sold until the locks expire.
+//! Gives up: five operations a booking, two of which wait for the journal; who waits for a lock
+//! asks again and again. A process that is stopped for longer than its locks live writes a booking
+//! for a seat that another has sold meanwhile. A crash keeps seats from being sold until the locks
+//! expire.
 
 use std::time::Duration;
 

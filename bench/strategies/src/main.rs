@@ -29,7 +29,8 @@ struct Cli {
     /// MongoDB, shared by all processes
     #[arg(long, default_value = "mongodb://127.0.0.1:27017")]
     mongodb_url: String,
-    /// Prefix of Redis' keys, and the database's name; processes with the same one sell the same seats
+    /// Prefix of Redis' keys, and the database's name; processes with the same one sell the same
+    /// seats
     #[arg(long, default_value = "strategies")]
     namespace: String,
     /// Where to listen; port 0 is a free one

@@ -1,12 +1,14 @@
-//! A version field in every seat's document in MongoDB: read, then update if the version is still the
-//! one that was read; who comes too late reads again, a bounded number of times.
+//! A version field in every seat's document in MongoDB: read, then update if the version is still
+//! the one that was read; who comes too late reads again, a bounded number of times.
 //!
-//! At its best: one document a seat, so that only buyers of the same seat meet; reads and updates go by
-//! `_id`; a refusal is one read. Nothing but MongoDB decides, which survives what Redis may lose.
+//! At its best: one document a seat, so that only buyers of the same seat meet; reads and updates
+//! go by `_id`; a refusal is one read. Nothing but MongoDB decides, which survives what Redis may
+//! lose.
 //!
-//! Gives up: three operations a booking, two of them waiting for the journal, and one more round for
-//! everyone who lost a race. A crash between the seats and the booking leaves seats sold to nobody. Seats
-//! of a booking are taken one after another: two buyers of overlapping seats may both be refused.
+//! Gives up: three operations a booking, two of them waiting for the journal, and one more round
+//! for everyone who lost a race. A crash between the seats and the booking leaves seats sold to
+//! nobody. Seats of a booking are taken one after another: two buyers of overlapping seats may both
+//! be refused.
 
 use futures_util::TryStreamExt;
 use mongodb::Collection;
@@ -62,7 +64,8 @@ impl Optimistic {
         Ok(Some(seats.collect::<Result<_, Failure>>()?))
     }
 
-    /// Takes the seats whose versions are unchanged, up to the first that has another; returns how many.
+    /// Takes the seats whose versions are unchanged, up to the first that has another; returns how
+    /// many.
     async fn take(&self, order: &Order, seats: &[Seat]) -> Result<usize, Failure> {
         for (index, seat) in seats.iter().enumerate() {
             let unchanged = doc! { "_id": &seat.place, "version": seat.version };

@@ -1,11 +1,12 @@
-//! One script in Redis takes all seats or none; the booking is written to MongoDB before the answer.
+//! One script in Redis takes all seats or none; the booking is written to MongoDB before the
+//! answer.
 //!
 //! At its best: one EVALSHA decides, atomically and for any number of seats; a refusal is that one
 //! command; what is answered as granted is in MongoDB, by a majority and journalled.
 //!
-//! Gives up: every winner waits for MongoDB, one write each. A crash between the script and the write
-//! leaves a seat that is sold to nobody. Nothing expires, and if Redis falls back to an older state,
-//! sold seats are free again.
+//! Gives up: every winner waits for MongoDB, one write each. A crash between the script and the
+//! write leaves a seat that is sold to nobody. Nothing expires, and if Redis falls back to an older
+//! state, sold seats are free again.
 
 use fred::clients::Pool;
 use fred::interfaces::SetsInterface;
@@ -16,7 +17,8 @@ use mongodb::bson::Document;
 use crate::http::{Decision, Strategy};
 use crate::stores::{Failure, Order, Stores};
 
-/// KEYS: the set of the event's sold seats. ARGV: seats. Returns 1 if it took all, 0 if it took none.
+/// KEYS: the set of the event's sold seats. ARGV: seats. Returns 1 if it took all, 0 if it took
+/// none.
 const TAKE: &str = "
 for _, is_sold in ipairs(redis.call('SMISMEMBER', KEYS[1], unpack(ARGV))) do
   if is_sold == 1 then return 0 end

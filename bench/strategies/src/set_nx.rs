@@ -1,11 +1,12 @@
-//! `SET seat NX PX` in Redis for every seat, released if not all were free; then the booking in MongoDB.
+//! `SET seat NX PX` in Redis for every seat, released if not all were free; then the booking in
+//! MongoDB.
 //!
-//! At its best: the commands of all seats go out in one pipeline; a refusal is one command for each seat;
-//! a seat whose booking was never written comes back by itself when its key expires.
+//! At its best: the commands of all seats go out in one pipeline; a refusal is one command for each
+//! seat; a seat whose booking was never written comes back by itself when its key expires.
 //!
-//! Gives up: two buyers who want overlapping seats may refuse each other, so that nobody gets them. If
-//! MongoDB takes longer than the key lives, or the process stops after the write and before `PERSIST`,
-//! a sold seat is free again: it can be sold twice.
+//! Gives up: two buyers who want overlapping seats may refuse each other, so that nobody gets them.
+//! If MongoDB takes longer than the key lives, or the process stops after the write and before
+//! `PERSIST`, a sold seat is free again: it can be sold twice.
 
 use fred::clients::Pool;
 use fred::interfaces::KeysInterface;

@@ -1,16 +1,16 @@
-//! A queue in Redis and one writer, which takes the orders in batches, decides them one after another,
-//! writes the bookings of a batch by one `insertMany`, and sends the answers back over a list that each
-//! API process has.
+//! A queue in Redis and one writer, which takes the orders in batches, decides them one after
+//! another, writes the bookings of a batch by one `insertMany`, and sends the answers back over a
+//! list that each API process has.
 //!
-//! At its best: no two decisions ever compete; one write to MongoDB for up to 1,000 bookings, several
-//! batches under way at once; orders and answers go through Redis in batches; seats that the writer has
-//! marked as sold are refused without the queue. Any number of API processes may run; one of them has
-//! the writer's lease.
+//! At its best: no two decisions ever compete; one write to MongoDB for up to 1,000 bookings,
+//! several batches under way at once; orders and answers go through Redis in batches; seats that
+//! the writer has marked as sold are refused without the queue. Any number of API processes may
+//! run; one of them has the writer's lease.
 //!
-//! Gives up: one writer is the limit, and while its lease has no owner nobody buys. Orders that a writer took
-//! and did not finish are lost: their buyers get an error and cannot know what came of it, and
-//! their seats may be marked as sold without a booking. A writer that is stopped for longer than its
-//! lease decides beside its successor.
+//! Gives up: one writer is the limit, and while its lease has no owner nobody buys. Orders that a
+//! writer took and did not finish are lost: their buyers get an error and cannot know what came of
+//! it, and their seats may be marked as sold without a booking. A writer that is stopped for longer
+//! than its lease decides beside its successor.
 
 mod writer;
 

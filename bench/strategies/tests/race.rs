@@ -124,19 +124,19 @@ impl Race {
     }
 
     /// All seats are sold, each once, nobody else got anything, and every booking has its document.
-    async fn is_sound(mut self) {
+    async fn assert_sound(mut self) {
         let mut seats: Vec<u64> = self.granted.iter().map(|(_, seat)| *seat).collect();
         seats.sort_unstable();
         assert_eq!(seats, (1..=u64::from(SEATS)).collect::<Vec<u64>>());
         assert_eq!(self.others, vec![409; (USERS - SEATS) as usize]);
-        self.has_a_document_of_every_booking().await;
+        self.assert_documents().await;
         // Of two seats one is sold, for all processes: both stay as they are.
         let both = json!({ "event_id": self.event, "seat_ids": [1, 2] });
         let last = self.programs.pop().unwrap();
         assert_eq!(post(last.port, "/api/v1/bookings", "late", &both).0, 409);
     }
 
-    async fn has_a_document_of_every_booking(&self) {
+    async fn assert_documents(&self) {
         let url = servers::shared_mongodb().url();
         let mongodb = mongodb::Client::with_uri_str(&url).await.unwrap();
         let bookings = mongodb.database(&self.namespace).collection::<Document>("bookings");
@@ -165,27 +165,27 @@ fn race(strategy: &str) -> Race {
 
 #[tokio::test]
 async fn optimistic_sells_every_seat_once() {
-    race("optimistic").is_sound().await;
+    race("optimistic").assert_sound().await;
 }
 
 #[tokio::test]
 async fn lock_document_sells_every_seat_once() {
-    race("lock-document").is_sound().await;
+    race("lock-document").assert_sound().await;
 }
 
 #[tokio::test]
 async fn single_writer_sells_every_seat_once() {
-    race("single-writer").is_sound().await;
+    race("single-writer").assert_sound().await;
 }
 
 #[tokio::test]
 async fn set_nx_sells_every_seat_once() {
-    race("set-nx").is_sound().await;
+    race("set-nx").assert_sound().await;
 }
 
 #[tokio::test]
 async fn script_and_write_sells_every_seat_once() {
-    race("script-and-write").is_sound().await;
+    race("script-and-write").assert_sound().await;
 }
 
 /// It may oversell, which is what it is there to show, and it writes every booking that it grants.
@@ -194,7 +194,7 @@ async fn counter_sells_at_least_all_seats() {
     let race = race("counter");
     assert!(race.granted.len() >= SEATS as usize, "{} were granted", race.granted.len());
     assert!(race.others.iter().all(|status| *status == 409), "{:?}", race.others);
-    race.has_a_document_of_every_booking().await;
+    race.assert_documents().await;
 }
 
 #[tokio::test]
@@ -206,5 +206,5 @@ async fn express_sells_every_seat_once() {
     }
     let server = folder.join("server.js");
     let words = ["node", server.to_str().unwrap(), "--processes", "2"];
-    Race::run(&words, "express").is_sound().await;
+    Race::run(&words, "express").assert_sound().await;
 }

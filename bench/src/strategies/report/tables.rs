@@ -29,9 +29,9 @@ impl Report {
     fn conditions(&self) -> String {
         let (machine, how) = (&self.machine, &self.how);
         format!(
-            "{} processors ({}) for everything: load, programs, {} and a MongoDB that {}; {} build.\n\
-             Medians of {} rounds of {} ms. All programs have the same Redis and MongoDB in one run, \
-             in turns.\n",
+            "{} processors ({}) for everything: load, programs, {} and a MongoDB that {}; \
+             {} build.\nMedians of {} rounds of {} ms. All programs have the same Redis and \
+             MongoDB in one run, in turns.\n",
             machine.processors,
             machine.processor,
             machine.redis,
@@ -59,7 +59,8 @@ impl Report {
 
     fn rates(&self) -> Table {
         let title = format!(
-            "Requests a second, {} connections, closed loop: every request is granted, or every one is refused",
+            "Requests a second, {} connections, closed loop: every request is granted, or every \
+             one is refused",
             self.how.connections
         );
         let headings = ["Grants/s", "Refusals/s", "All in MongoDB after"];
@@ -111,9 +112,10 @@ impl Report {
     }
 
     fn limits(&self) -> Table {
-        let title = "Where it breaks: the same mix, the rate raised until p99 > 1 s, more than 1 % fail, or \
-                     a tenth is not served in time"
-            .to_owned();
+        let title =
+            "Where it breaks: the same mix, the rate raised until p99 > 1 s, more than 1 % \
+                     fail, or a tenth is not served in time"
+                .to_owned();
         let headings = ["Last good rate", "Breaks at", "By", "Oversold in all"];
         self.table(title, &headings, |row| {
             let breaks = row.breaks_at_per_second.map_or_else(|| "-".to_owned(), whole);
