@@ -14,6 +14,7 @@ GROWTH ?=
 IDLE ?=
 LIMITS ?= --rounds 5
 OVERLOAD ?=
+PACKS ?=
 PAID ?=
 PUSH ?=
 QUEUE ?=
@@ -23,6 +24,8 @@ SALE ?=
 SEATS ?=
 STRATEGIES ?=
 WORKER ?=
+# API processes beside each other where grants are measured.
+APIS ?= 1
 # A scenario of holdfast-flash-sale.
 SCENARIO ?= last-ten-seats
 # Not empty: the load lab in ten minutes.
@@ -160,7 +163,7 @@ bench-idle: ## Count the Redis commands of an API and a worker while nothing hap
 bench-grants: ## Measure granted holds against a script with the same effects and a bare handler; GRANTS="--rounds 3" changes it
 	@rm -rf .holdfast/bench-grants
 	@HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_METRICS_PUBLIC=true HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
-		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-grants \
+		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-grants --apis $(APIS) \
 		--exec sh -c 'exec holdfast-bench grants --url $$API_URL \
 		--redis-url $$HOLDFAST_REDIS_URL --json .holdfast/bench-grants.json $(GRANTS)'
 
@@ -241,6 +244,18 @@ bench-seats: ## Measure seat maps of 50,000 seats against a bare handler; SEATS=
 		--exec sh -c 'exec holdfast-bench seats --url $$API_URL \
 		--json .holdfast/bench-seats.json $(SEATS)'
 
+bench-strategies: ## Compare Holdfast with what people would otherwise build (bench/strategies); STRATEGIES=--quick
+	@rm -rf .holdfast/bench-strategies && mkdir -p .holdfast/lab
+	@command -v npm >/dev/null && npm ci --silent --no-audit --no-fund --prefix bench/strategies/express || true
+	$(CARGO) build --release --workspace
+	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_METRICS_PUBLIC=true HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-strategies --mongodb fast \
+		--exec sh -c 'exec holdfast-bench strategies --url $$API_URL \
+		--redis-url $$HOLDFAST_REDIS_URL --mongodb-url $$HOLDFAST_MONGODB_URL \
+		--json .holdfast/lab/strategies.json --markdown .holdfast/lab/strategies.md $(STRATEGIES)'
+	@target/release/holdfast-bench-report strategies .holdfast/lab/strategies.json \
+		--html .holdfast/lab/strategies.html --svg .holdfast/lab/strategies.svg
+
 bench-worker: ## Measure a worker that drains a booking log against raw bulk writes of the same documents
 	$(CARGO) build --release --workspace
 	@$(PYTHON) deploy/services.py run --dir .holdfast/bench --exec \
@@ -251,8 +266,8 @@ lab: ## Run every benchmark, comparison and scenario, with one summary (.holdfas
 	@$(CARGO) build --release --workspace
 	@$(PYTHON) bench/lab.py $(if $(QUICK),--quick)
 
-packs: ## Run the scripts for k6, Locust and wrk once, with small numbers
-	@$(PYTHON) deploy/packs.py --profile $(PROFILE)
+packs: services ## Run every command of bench/packs (k6, Locust, wrk) once, with small numbers
+	@$(PYTHON) deploy/packs.py --profile $(PROFILE) $(PACKS)
 
 instructions: ## Count the instructions of holds and seat maps, by callgrind, against bounds; INSTRUCTIONS=dev for the tests' build
 	@rm -rf .holdfast/instructions
