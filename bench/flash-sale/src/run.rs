@@ -32,12 +32,12 @@ const RECONCILE_WAIT: Duration = Duration::from_secs(10);
 pub async fn run(options: RunOptions) -> Result<bool, Failure> {
     options.check()?;
     let options = options.scaled();
+    let crowd = Crowd::draw(&options)?;
     // Connects first, so that a missing service is reported before the sale begins.
     let books = match options.no_verify {
         true => None,
         false => Some(Books::connect(&options.config).await?),
     };
-    let crowd = Crowd::draw(&options)?;
     let (shop, written) = open(options, crowd).await?;
     let shop = Arc::new(shop);
     let (behind, measuring) = Behind::watch(books.clone(), ids(&shop));

@@ -18,35 +18,36 @@ pub struct Scenario {
 pub const SCENARIOS: [Scenario; 7] = [
     Scenario {
         name: "last-ten-seats",
-        about: "1,000 buyers within two seconds for the last 10 seats",
+        about: "a crowd within two seconds, for the last ten seats",
         words: "--buyers 1000 --seats 10 --spike 100% --spike-span 2s --wants 1 --front 1 \
                 --retries 3 --hold-ttl-seconds 10",
-        quick: "--buyers 200 --hold-ttl-seconds 3",
+        quick: "--buyers 200 --hold-ttl-seconds 3 --think exponential:500ms",
     },
     Scenario {
         name: "hot-seat",
-        about: "5,000 buyers who all want the same seat, and some come back for it",
+        about: "everybody wants the same seat, and tries again",
         words: "--buyers 5000 --seats 10 --spike 100% --spike-span 2s --wants 1 --one-seat \
                 --look once --retries 2 --hold-ttl-seconds 10",
-        quick: "--buyers 200 --hold-ttl-seconds 3",
+        quick: "--buyers 200 --hold-ttl-seconds 3 --think exponential:500ms",
     },
     Scenario {
         name: "stadium",
-        about: "50,000 seats and about 500,000 requests: a rush at the opening, then a steady crowd",
+        about: "a large hall: a rush at the opening, then a steady crowd",
         words: "--buyers 150000 --seats 50000 --spike 20% --spike-span 20s --rate 750 \
                 --look once --retries 4 --in-flight 2000 --settle-seconds 300",
-        quick: "--scale 0.004 --hold-ttl-seconds 3 --think exponential:500ms",
+        quick: "--buyers 600 --seats 200 --spike-span 1s --rate 100 --hold-ttl-seconds 3 \
+                --think exponential:500ms",
     },
     Scenario {
         name: "waiting-room",
-        about: "a million people join a waiting room that lets 2,000 in at a time; most wait, \
-                ask as often as the server says, and leave",
+        about: "a waiting room lets a few in at a time; most wait, ask as often as the server says, \
+                and leave",
         words: "--buyers 1000000 --seats 20000 --arrivals ramp:1000..3000/60s --room 2000 \
                 --room-session-seconds 60 --patience uniform:30s..240s --by quantity --split \
                 --wants 1..4 --retries 1 --think exponential:5s --in-flight 2000 --history none \
                 --settle-seconds 300",
-        quick: "--scale 0.0003 --room 40 --hold-ttl-seconds 3 --patience uniform:2s..8s \
-                --think exponential:500ms",
+        quick: "--buyers 300 --seats 100 --arrivals ramp:20..100/3s --room 20 \
+                --hold-ttl-seconds 3 --patience uniform:1s..5s --think exponential:500ms",
     },
     Scenario {
         name: "bots",
@@ -62,7 +63,8 @@ pub const SCENARIOS: [Scenario; 7] = [
         about: "most people walk away from their seats, which come back and are sold again",
         words: "--buyers 10000 --seats 2000 --rate 150 --spike 30% --pay 25% --cancel 5% \
                 --hold-ttl-seconds 5 --retries 3",
-        quick: "--scale 0.02 --rate 20 --hold-ttl-seconds 2 --think exponential:500ms",
+        quick: "--buyers 200 --seats 40 --rate 40 --hold-ttl-seconds 2 \
+                --think exponential:500ms",
     },
     Scenario {
         name: "two-events",

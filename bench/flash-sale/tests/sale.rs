@@ -41,7 +41,12 @@ struct Deployment {
 }
 
 impl Deployment {
+    /// Starts one that counts what the gates would say of simulated buyers, as `make bench-sale` does.
     async fn start() -> Self {
+        Self::start_with(AllRules::Observe).await
+    }
+
+    async fn start_with(limits: AllRules) -> Self {
         let flavor = if servers::available(Flavor::Redis) { Flavor::Redis } else { Flavor::Valkey };
         let redis = servers::private_redis(flavor);
         let database = format!("sale_{}", servers::free_port());
@@ -57,8 +62,7 @@ impl Deployment {
             // This machine may be busy with other tests; this one is not about time-outs.
             redis_timeout_ms: 900,
             http_workers: 1,
-            // What the gates would say of simulated buyers is counted, as in `make bench-sale`.
-            limits: AllRules::Observe,
+            limits,
             metrics_listen: ([127, 0, 0, 1], 0).into(),
             ..Config::default()
         });
@@ -83,9 +87,16 @@ impl Deployment {
 
     /// Runs the program against it: its exit code, and what it prints as JSON.
     async fn program(&self, words: &[&str]) -> (i32, Value) {
+        let output = self.output(&[words, &["--json"]].concat()).await;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let json = serde_json::from_slice(&output.stdout);
+        (output.status.code().unwrap(), json.unwrap_or_else(|error| panic!("{error}: {said}")))
+    }
+
+    /// Runs the program against it.
+    async fn output(&self, words: &[&str]) -> Output {
         let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_holdfast-flash-sale"))
             .args(words)
-            .arg("--json")
             .env_clear()
             .env("FLASH_SALE_ADMIN_KEY", ADMIN_KEY)
             .env("HOLDFAST_REDIS_URL", self.redis.url())
@@ -94,10 +105,24 @@ impl Deployment {
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
-        let output: Output = tokio::time::timeout(PROGRAM_TIMEOUT, output).await.unwrap().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        let json = serde_json::from_slice(&output.stdout);
-        (output.status.code().unwrap(), json.unwrap_or_else(|error| panic!("{error}: {said}")))
+        tokio::time::timeout(PROGRAM_TIMEOUT, output).await.unwrap().unwrap()
+    }
+
+    /// Runs a scenario's quick form: its result, and its history.
+    async fn scenario(&self, name: &str) -> (Value, PathBuf) {
+        let history = servers::state_dir().join(format!("{name}.jsonl"));
+        let words = ["run", "--scenario", name, "--quick", "--url", &self.url, "--history"];
+        let history_word = [history.to_str().unwrap()];
+        let (code, result) = self.program(&[&words[..], &history_word].concat()).await;
+        assert_eq!((code, &result["clean"]), (0, &Value::Bool(true)), "{name}: {result:#}");
+        let finished = sum(&result["fates"]) + sum(&result["bot_fates"]);
+        assert_eq!(result["buyers"].as_u64(), Some(finished), "{name}: {result:#}");
+        assert_eq!(result["checked"]["reconcile"]["clean"], true, "{name}: {result:#}");
+        let points = result["series"]["points"].as_array().unwrap();
+        let calls = |part: &str| points.iter().map(|point| sum(&point[part])).sum::<u64>();
+        let in_points = calls("outcomes") + points.iter().map(bot_calls).sum::<u64>();
+        assert_eq!(result["checked"]["calls"].as_u64(), Some(in_points), "{name}: {result:#}");
+        (result, history)
     }
 
     /// Sends an admin's POST; returns the body.
@@ -143,6 +168,10 @@ fn forged(path: &Path, name: &str, change: impl Fn(&mut Vec<Value>)) -> PathBuf 
     let text: Vec<String> = all.iter().map(Value::to_string).collect();
     std::fs::write(&forged, text.join("\n") + "\n").unwrap();
     forged
+}
+
+fn bot_calls(point: &Value) -> u64 {
+    point["bot_outcomes"].as_object().map_or(0, |_| sum(&point["bot_outcomes"]))
 }
 
 fn sum(value: &Value) -> u64 {
@@ -219,6 +248,87 @@ async fn sale_behind_a_waiting_room_is_clean() {
     assert!(operations["join"]["outcomes"]["200"].as_u64() >= Some(100), "{operations:#}");
     assert!(operations["wait"]["calls"].as_u64() > Some(0), "{operations:#}");
     assert!(operations["leave"]["calls"].as_u64() > Some(0), "{operations:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_scenario_is_clean_where_limits_are_enforced() {
+    let deployment = Deployment::start_with(AllRules::Each).await;
+    let run = |name| deployment.scenario(name);
+    let (few, seat, stadium, room) =
+        tokio::join!(run("last-ten-seats"), run("hot-seat"), run("stadium"), run("waiting-room"),);
+    let (carts, two) = tokio::join!(run("abandoned-carts"), run("two-events"));
+    let bots = run("bots").await.0;
+
+    assert!(few.0["events"][0]["sold_seats"].as_u64() <= Some(10));
+    assert!(seat.0["fates"]["bought"].as_u64() <= Some(1), "{:#}", seat.0["fates"]);
+    let refused = &stadium.0["operations"]["hold"]["outcomes"]["409 seats_unavailable"];
+    assert!(refused.as_u64() > Some(0), "{:#}", stadium.0["operations"]);
+    assert!(room.0["fates"]["left_line"].as_u64() > Some(0), "{:#}", room.0["fates"]);
+    let points = room.0["series"]["points"].as_array().unwrap();
+    assert!(points.iter().any(|point| point["queue"]["waiting"].as_u64() > Some(0)));
+    assert!(carts.0["fates"]["abandoned"].as_u64() > carts.0["fates"]["cancelled"].as_u64());
+
+    let quiet = &two.0["events"][1]["operations"]["hold"];
+    assert!(quiet["latency_ms"]["p50"].as_f64() > Some(0.0), "{:#}", two.0["events"]);
+    forged_double_sale_is_detected(&deployment, &two.1).await;
+
+    let refused = |operations: &Value, code: &str| -> u64 {
+        let all = operations.as_object().unwrap().values();
+        all.map(|one| one["outcomes"][code].as_u64().unwrap_or(0)).sum()
+    };
+    assert!(refused(&bots["bot_operations"], "403 automated_access") > 0, "{bots:#}");
+    assert_eq!(refused(&bots["operations"], "403 automated_access"), 0);
+    let limited = refused(&bots["bot_operations"], "429 rate_limit_exceeded");
+    assert!(limited > 0, "{:#}", bots["bot_operations"]);
+    result_is_shown(&deployment, &few.0, &seat.0).await;
+}
+
+/// A result is read back as it was written, and shown as a page and beside another.
+async fn result_is_shown(deployment: &Deployment, one: &Value, other: &Value) {
+    let read = holdfast_bench_report::read::run(&one.to_string()).unwrap();
+    assert_eq!(serde_json::to_value(read).unwrap(), *one);
+    let folder = servers::state_dir();
+    let paths = ["one.json", "other.json", "page.html"].map(|name| folder.join(name));
+    std::fs::write(&paths[0], one.to_string()).unwrap();
+    std::fs::write(&paths[1], other.to_string()).unwrap();
+    let [one, other, page] = paths.each_ref().map(|path| path.to_str().unwrap());
+    let output = deployment.output(&["report", one, "-o", page]).await;
+    assert!(output.status.success(), "{output:?}");
+    let html = std::fs::read_to_string(page).unwrap();
+    assert!(html.contains("last-ten-seats") && html.contains("<svg"));
+    let output = deployment.output(&["compare", one, other]).await;
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("hot-seat"), "{output:?}");
+    let output = deployment.output(&["report", page]).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn arrivals_come_from_a_trace() {
+    let deployment = Deployment::start().await;
+    let folder = servers::state_dir();
+    let (trace, history) = (folder.join("trace"), folder.join("trace.jsonl"));
+    let schedule = format!("trace:{}", trace.display());
+    let words = ["run", "--url", &deployment.url, "--seats", "200", "--hold-ttl-seconds", "2"];
+    let more = ["--think", "0s", "--arrivals", &schedule, "--history", history.to_str().unwrap()];
+    let words = [&words[..], &more].concat();
+
+    std::fs::write(&trace, "# ticket office\n0.1 5\n0.5\n1.25 4\n").unwrap();
+    let (code, result) = deployment.program(&words).await;
+    assert_eq!((code, result["buyers"].as_u64()), (0, Some(10)), "{result:#}");
+    let first = |buyer: u64| {
+        let of_buyer = |line: &&Value| line["buyer"] == buyer && line["line"] == "call";
+        lines(&history).iter().filter(of_buyer).map(|line| line["due_ns"].as_u64()).min()
+    };
+    assert_eq!(
+        [first(0), first(5), first(9)].map(|due| due.flatten()),
+        [Some(100_000_000), Some(500_000_000), Some(1_250_000_000),]
+    );
+
+    std::fs::write(&trace, "0.1 5\nnoon\n").unwrap();
+    let output = deployment.output(&words).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("trace:2:"), "{said}");
 }
 
 /// A second buyer gets CONFIRMED for seats that are sold.

@@ -132,7 +132,7 @@ fn seat_returned_and_sold_again_is_no_double_sale() {
         .reported(Operation::Confirm, 1, "CONFIRMED", (20, 30))
         .held(2, "bob", &[1], (35, 39))
         .reported(Operation::Cancel, 1, "CANCELLED", (40, 60));
-    expect(scene.problems(), "seat 1 was given to booking");
+    expect(scene.problems(), "seat 1 of event 1 was given to booking");
 }
 
 #[test]
@@ -141,8 +141,8 @@ fn second_hold_before_the_first_lapses_is_a_contradiction() {
         let scene = Scene::new().held(1, "ann", &[4], (0, 10));
         scene.held(2, "bob", &[4], (sent, answered)).problems()
     };
-    expect(at(20, 30), "seat 4 was given to booking");
-    expect(at(4_800, 4_900), "seat 4 was given to booking");
+    expect(at(20, 30), "seat 4 of event 1 was given to booking");
+    expect(at(4_800, 4_900), "seat 4 of event 1 was given to booking");
     // Answered after Ann's may have lapsed, or possibly decided before Ann's.
     assert_eq!(at(4_900, 5_001), [""; 0]);
     assert_eq!(at(5, 30), [""; 0]);
