@@ -99,8 +99,9 @@ fn run_without_steps_has_no_plot_and_says_so() {
 fn run_of_one_step_is_drawn() {
     let page = report(&plain(1, |_| 12.0));
     assert_self_contained(&page);
-    // A value alone is a dot.
-    assert!(page.contains("h.01\""));
+    // A value alone is a dot: p50, p90 and p99 of hold and of confirm, and the lag.
+    let in_paints = page.matches("h.01\"></path></pattern>").count();
+    assert_eq!(page.matches("h.01\"></path>").count() - in_paints, 7);
 }
 
 #[test]
@@ -189,6 +190,24 @@ fn unclean_run_without_problems_says_so() {
     result.clean = false;
     let page = report(&result);
     assert!(page.contains("Not clean") && page.contains("names no problem"));
+}
+
+#[test]
+fn steps_without_a_single_number_are_no_plot() {
+    let page = report(&plain(9, |_| f64::NAN));
+    assert_eq!(page.matches("Nothing was recorded.").count(), 1);
+    assert!(!page.contains("Latency of confirm"));
+}
+
+#[test]
+fn report_that_does_not_say_that_it_is_clean_is_not() {
+    let mut result = empty();
+    result.checked.verify = Some(serde_json::json!({ "clean": true }));
+    result.checked.reconcile = Some(serde_json::json!({}));
+    let page = report(&result);
+    let badge = |name: &str| page.split("<p class=\"badge is-").find(|one| one.contains(name));
+    assert!(badge("verify</p>").unwrap().starts_with("ok"));
+    assert!(badge("reconcile</p>").unwrap().starts_with("bad"));
 }
 
 #[test]

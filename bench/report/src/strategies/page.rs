@@ -28,8 +28,8 @@ pub(super) fn render(comparison: &Comparison) -> String {
     let foot = html! {
         p {
             "Commands and operations are the servers' own counts at the equal load; commands \
-             inside of scripts count. A program breaks at the rate from which p99 is above a second, \
-             more than 1 % of the requests fail, or a tenth is not served in time."
+             inside of scripts count. A program breaks at the rate from which p99 is above a \
+             second, more than 1 % of the requests fail, or a tenth is not served in time."
         }
     };
     page::render(

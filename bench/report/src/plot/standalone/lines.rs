@@ -61,8 +61,10 @@ fn one_plot(plot: &Plot, top: f64) -> Markup {
             (lines::drawing(plot, &frame))
         }
         @for tick in frame.values.ticks() {
-            text.soft.small x=(left - 8.0) y=(format!("{:.1}", edge + HEIGHT * (1.0 - tick.at) + 4.0))
-                text-anchor="end" { (plot.unit.tick(tick.value)) }
+            @let base = edge + HEIGHT * (1.0 - tick.at) + 4.0;
+            text.soft.small x=(left - 8.0) y=(format!("{base:.1}")) text-anchor="end" {
+                (plot.unit.tick(tick.value))
+            }
         }
         @for tick in frame.time.ticks() {
             text.soft.small x=(format!("{:.1}", left + room * tick.at)) y=(edge + HEIGHT + 18.0)
