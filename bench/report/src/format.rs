@@ -59,7 +59,7 @@ pub fn milliseconds(value: f64) -> String {
     }
 }
 
-/// Returns seconds, as minutes and seconds from two minutes on.
+/// Returns seconds, as milliseconds below a tenth, as minutes and seconds from two minutes on.
 pub fn seconds(value: f64) -> String {
     match value {
         value if !value.is_finite() => ABSENT.to_owned(),
@@ -70,6 +70,7 @@ pub fn seconds(value: f64) -> String {
                 (minutes, rest) => format!("{} min {rest} s", count(minutes)),
             }
         }
+        value if value > 0.0 && value < 0.1 => milliseconds(1_000.0 * value),
         value => format!("{} s", figure(value)),
     }
 }
@@ -185,6 +186,7 @@ mod tests {
         assert_eq!(milliseconds(0.42), "0.42 ms");
         assert_eq!(milliseconds(1_240.0), "1.24 s");
         assert_eq!(seconds(12.0), "12 s");
+        assert_eq!([0.0, 0.001, 0.4].map(seconds), ["0 s", "1 ms", "0.4 s"]);
         assert_eq!(seconds(3_600.0), "60 min");
         assert_eq!(seconds(134.6), "2 min 15 s");
         assert_eq!(moment(245.0, true), "4:05");

@@ -91,17 +91,18 @@ fn linear(most: f64) -> Axis {
 
 fn logarithmic(least: f64, most: f64) -> Axis {
     let least = if least.is_finite() && least > 0.0 { least.min(most) } else { most };
-    let first = least.log10().floor() as i32;
-    let last = (most.log10().ceil() as i32).max(first + 1);
+    let (first, last) = (least.log10().floor() as i32, most.log10().ceil() as i32);
     // Few decades have room for 2 and 5 between the powers of ten.
     let digits: &[f64] = if last - first <= 2 { &[1.0, 2.0, 5.0] } else { &[1.0] };
-    let all =
-        (first..=last).flat_map(|power| digits.iter().map(move |digit| digit * 10_f64.powi(power)));
-    let from = all.clone().filter(|tick| *tick <= least * 1.000_001).fold(0.0, f64::max);
-    let to = all.clone().filter(|tick| *tick >= most * 0.999_999).fold(f64::INFINITY, f64::min);
-    let (from, to) = (if from > 0.0 { from } else { 10_f64.powi(first) }, to);
-    let to = if to.is_finite() && to > from { to } else { 10_f64.powi(last) };
-    let ticks = all.filter(|tick| *tick >= from * 0.999 && *tick <= to * 1.001).collect();
+    let powers = (first - 1..=last + 1).map(|power| 10_f64.powi(power));
+    let all: Vec<f64> =
+        powers.flat_map(|power| digits.iter().map(move |digit| digit * power)).collect();
+    let end = all.iter().position(|tick| *tick >= most * 0.999_999).unwrap_or(all.len() - 1);
+    let begin = all.iter().rposition(|tick| *tick <= least * 1.000_001).unwrap_or(0);
+    // Three labels at least, so that the scale can be seen.
+    let begin = begin.min(end.saturating_sub(2));
+    let ticks = all.get(begin..=end).unwrap_or(&all).to_vec();
+    let (from, to) = (ticks[0], ticks[ticks.len() - 1]);
     Axis { scale: Scale::Log, from, to, ticks }
 }
 
@@ -156,6 +157,12 @@ mod tests {
     #[test]
     fn narrow_logarithmic_axis_has_steps_between() {
         assert_eq!(values(&Axis::of_values(Scale::Log, 3.0, 40.0)), [2.0, 5.0, 10.0, 20.0, 50.0]);
+    }
+
+    #[test]
+    fn logarithmic_axis_of_one_value_has_three_labels() {
+        assert_eq!(values(&Axis::of_values(Scale::Log, 300.0, 310.0)), [100.0, 200.0, 500.0]);
+        assert_eq!(values(&Axis::of_values(Scale::Log, 1.0, 1.0)), [0.2, 0.5, 1.0]);
     }
 
     #[test]

@@ -60,7 +60,10 @@ fn banner(comparison: &Comparison) -> Markup {
         },
         machine.system.clone(),
         machine.redis.clone(),
-        machine.mongodb.clone(),
+        match machine.mongodb.starts_with("speaks for ") {
+            true => format!("a MongoDB that {}", machine.mongodb),
+            false => machine.mongodb.clone(),
+        },
         match machine.build.as_str() {
             "" => String::new(),
             build => format!("{build} build"),
@@ -171,9 +174,9 @@ fn sale(comparison: &Comparison, key: &str) -> Markup {
     let row = |(one, case): (&Strategy, &Case)| {
         vec![
             one.title().to_owned(),
-            figure(case.granted),
-            figure(case.refused),
-            figure(case.failed),
+            whole(case.granted),
+            whole(case.refused),
+            whole(case.failed),
             format::count(case.oversold),
             latency(case.p50_ms),
             latency(case.p99_ms),
@@ -200,6 +203,11 @@ fn characters(comparison: &Comparison) -> Markup {
         numbers: 3,
         rows: comparison.strategies.iter().map(row).collect(),
     })
+}
+
+fn whole(value: Option<f64>) -> String {
+    let value = value.filter(|value| value.is_finite() && *value >= 0.0);
+    value.map_or(format::ABSENT.to_owned(), |value| format::count(value.round() as u64))
 }
 
 fn figure(value: Option<f64>) -> String {

@@ -10,16 +10,15 @@ use crate::plot::bars::{Bar, Bars};
 const NAMES: f64 = 262.0;
 /// Width of the values, behind the longest bar.
 const VALUES: f64 = 110.0;
-/// Width of what is wrong with a bar.
-const FLAW: f64 = 110.0;
 const ROW: f64 = 24.0;
 const BAR: f64 = 14.0;
 /// From a chart's title to its first row.
 const HEAD: f64 = 18.0;
 /// Between two charts.
 const GAP: f64 = 36.0;
-/// Letters of a name, at most.
+/// Letters of a name, at most; fewer where something is wrong, which stands behind it.
 const NAME_LETTERS_MAX: usize = 38;
+const FLAWED_NAME_LETTERS_MAX: usize = 28;
 
 /// Renders charts below each other as a complete SVG file.
 pub fn bars(title: &str, note: &str, charts: &[Bars]) -> String {
@@ -49,9 +48,10 @@ fn row(bar: &Bar, top: f64, length: f64) -> Markup {
     let left = MARGIN + NAMES;
     let width = (room * length).max(if bar.value.is_some() { 2.0 } else { 0.0 });
     let (class, fill) = bar.look();
+    let letters_max = if bar.flaw.is_some() { FLAWED_NAME_LETTERS_MAX } else { NAME_LETTERS_MAX };
     let (edge, base) = (top + (ROW - BAR) / 2.0, top + ROW / 2.0 + 4.5);
     html! {
-        text.strong[bar.is_ours] x=(MARGIN) y=(base) { (cut(&bar.name, NAME_LETTERS_MAX)) }
+        text.strong[bar.is_ours] x=(MARGIN) y=(base) { (cut(&bar.name, letters_max)) }
         rect.rail x=(left) y=(edge) width=(room) height=(BAR) rx="3" {}
         rect class=(class) fill=[fill] x=(left) y=(edge) width=(format!("{width:.1}"))
             height=(BAR) rx="3" {}
@@ -59,10 +59,7 @@ fn row(bar: &Bar, top: f64, length: f64) -> Markup {
             (bar.value.map_or(format::ABSENT, |_| &bar.text))
         }
         @if let Some(flaw) = &bar.flaw {
-            // Behind the bar; behind a long one is no room, and its end is covered.
-            @let x = (left + width).min(left + room - FLAW);
-            rect.plate x=(format!("{x:.1}")) y=(edge) width=(FLAW) height=(BAR) {}
-            text.bad.small.strong x=(format!("{:.1}", x + 8.0)) y=(base) { (flaw) }
+            text.bad.small.strong x=(left - 12.0) y=(base) text-anchor="end" { (flaw) }
         }
     }
 }
