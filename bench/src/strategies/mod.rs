@@ -18,12 +18,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use contender::{Contender, Skipped};
-use counts::{Cost, Counters};
+use counts::{Cost, Counters, Counts};
 use rates::{Break, MixRound, RateRound};
 use sales::{CASES, CaseRound};
 
 /// How long programs that wait are watched.
 const BACKGROUND_TIME: Duration = Duration::from_secs(2);
+
+/// When Holdfast has begun to write what its limits counted (`gates/quotas/flush.rs`).
+const LIMITS_WRITTEN_AFTER: Duration = Duration::from_millis(3_300);
 
 /// The command line's options.
 #[derive(clap::Args)]
@@ -79,8 +82,13 @@ impl Options {
         self.rounds().div_ceil(2)
     }
 
+    /// The factor from one step of a rising load to the next.
+    fn step_factor(&self) -> f64 {
+        if self.quick { 1.5 } else { 1.25 }
+    }
+
     fn round_time(&self) -> Duration {
-        Duration::from_millis(self.round_ms.unwrap_or(if self.quick { 1_000 } else { 2_500 }))
+        Duration::from_millis(self.round_ms.unwrap_or(if self.quick { 700 } else { 2_000 }))
     }
 }
 
@@ -107,6 +115,8 @@ struct Bench {
     background: Cost,
     /// The rate of the equal load, requests a second.
     equal_rate: f64,
+    /// Whether it matters what a round costs Redis.
+    is_counting: bool,
 }
 
 /// Runs the comparison, prints and writes it.
@@ -119,8 +129,16 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let (contenders, skipped) = contender::start(&options, &mongodb).await?;
     let found = contenders.iter().map(|_| Found::default()).collect();
     let background = Cost::default();
-    let mut bench =
-        Bench { options, counters, contenders, skipped, found, background, equal_rate: 0.0 };
+    let mut bench = Bench {
+        options,
+        counters,
+        contenders,
+        skipped,
+        found,
+        background,
+        equal_rate: 0.0,
+        is_counting: false,
+    };
     bench.measure().await?;
     let report = report::Report::new(&bench).await?;
     report.print();
@@ -135,8 +153,11 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
 impl Bench {
     async fn measure(&mut self) -> Result<(), Box<dyn Error>> {
         let estimates = self.warm_up().await?;
-        self.counters.quiet().await?;
+        for who in 0..self.contenders.len() {
+            self.settled(who).await?;
+        }
         self.background = self.counters.background(BACKGROUND_TIME).await?;
+        self.is_counting = true;
         self.sales().await?;
         let estimates = self.rates(estimates).await?;
         self.equal_load(&estimates).await?;
@@ -152,6 +173,20 @@ impl Bench {
     /// What to subtract from a strategy's counts. Holdfast's own background is part of its cost.
     fn background_of(&self, who: usize) -> Cost {
         if self.contenders[who].is_holdfast() { Cost::default() } else { self.background }
+    }
+
+    /// Waits until a program's work after its last response is done; returns the counts then.
+    /// Holdfast writes the counts of its limits every three seconds.
+    async fn settled(&self, who: usize) -> Result<Counts, Box<dyn Error>> {
+        if self.contenders[who].is_holdfast() {
+            tokio::time::sleep(LIMITS_WRITTEN_AFTER).await;
+        }
+        self.counters.quiet().await
+    }
+
+    /// The same if commands are being counted, else not for long.
+    async fn worked_off(&self, who: usize) -> Result<Counts, Box<dyn Error>> {
+        if self.is_counting { self.settled(who).await } else { self.counters.quiet().await }
     }
 
     fn tell(&self, what: &str, who: usize, round: usize) {

@@ -28,10 +28,8 @@ const SEATS_SPARE: f64 = 500.0;
 const SEATS_MAX: f64 = 400_000.0;
 /// The equal load, as a share of what the slowest can serve.
 const EQUAL_SHARE: f64 = 0.5;
-/// The first step towards the limit, as a share of what closed loops suggest, and the next ones'
-/// factor.
+/// The first step towards the limit, as a share of what closed loops suggest.
 const BREAK_FIRST: f64 = 0.5;
-const BREAK_FACTOR: f64 = 1.25;
 const BREAK_STEPS_MAX: usize = 14;
 /// Where a strategy counts as broken.
 const BREAK_P99_MS: f64 = 1_000.0;
@@ -167,7 +165,7 @@ impl Bench {
         let seen = drive.run().await?;
         let wanted = before + seen.granted.len() as u64 + 1;
         let (_, documents_after_ms) = contender.documents_until(wanted).await?;
-        let counts_after = self.counters.quiet().await?;
+        let counts_after = self.worked_off(who).await?;
         let winners: Vec<u32> = seen.winners.iter().map(|index| *index as u32 + 1).collect();
         let cost = counts_after.each(&counts, seen.total(), self.background_of(who));
         Ok(RateRound {
@@ -220,7 +218,8 @@ impl Bench {
         };
         let counts = self.counters.now().await?;
         let seen = drive.run().await?;
-        let cost = self.counters.now().await?.each(&counts, seen.total(), self.background_of(who));
+        let counts_after = self.worked_off(who).await?;
+        let cost = counts_after.each(&counts, seen.total(), self.background_of(who));
         Ok(RateRound {
             per_second: seen.refusals_per_second(),
             p50_ms: seen.percentile_ms(0.5),
@@ -252,7 +251,9 @@ impl Bench {
 
     /// Raises the rate in steps until a strategy does not serve it.
     pub(super) async fn breaks(&mut self, all: &[Estimate]) -> Result<(), Box<dyn Error>> {
+        self.is_counting = false;
         for who in self.turns(0) {
+            let factor = self.options.step_factor();
             let mut rate = all[who].mixed() * BREAK_FIRST;
             let mut found = Break {
                 last_good_per_second: 0.0,
@@ -271,7 +272,7 @@ impl Bench {
                         if found.breaks_at_per_second.is_some() {
                             break;
                         }
-                        rate *= BREAK_FACTOR;
+                        rate *= factor;
                     }
                     Some(reason) => {
                         found.breaks_at_per_second = Some(rate);
@@ -280,10 +281,11 @@ impl Bench {
                             break;
                         }
                         // The first step was too high.
-                        rate /= BREAK_FACTOR * BREAK_FACTOR;
+                        rate /= factor * factor;
                     }
                 }
             }
+            self.settled(who).await?;
             self.found[who].breaks = Some(found);
         }
         eprintln!();
@@ -320,7 +322,7 @@ impl Bench {
         let seen = drive.run().await?;
         let wanted = before + u64::from(SOLD_SEATS) + seen.granted.len() as u64 + 2;
         contender.documents_until(wanted).await?;
-        let counts_after = self.counters.quiet().await?;
+        let counts_after = self.worked_off(who).await?;
         let (fresh, again): (Vec<usize>, Vec<usize>) =
             seen.winners.iter().copied().partition(|number| is_open(*number));
         let winners: Vec<u32> = fresh.into_iter().map(seat_of).collect();

@@ -109,7 +109,7 @@ impl Bench {
         // The opener's, too.
         let wanted = before + winners.len() as u64 + 1;
         let (documents, documents_after_ms) = contender.documents_until(wanted).await?;
-        self.counters.quiet().await?;
+        self.settled(who).await?;
         Ok(CaseRound {
             oversold: oversold(contender, &winners, case.seats),
             documents: documents.saturating_sub(before + 1),
