@@ -13,6 +13,7 @@ ENDS = {
     "abandoned": "let the hold lapse",
     "cancelled": "cancelled",
     "went_without": "went without",
+    "left_line": "left the waiting room",
     "too_late": "paid too late",
     "declined": "had no card that was accepted",
     "voided": "were refunded",

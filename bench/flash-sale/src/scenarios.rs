@@ -21,22 +21,22 @@ pub const SCENARIOS: [Scenario; 7] = [
         about: "a crowd within two seconds, for the last ten seats",
         words: "--buyers 1000 --seats 10 --spike 100% --spike-span 2s --wants 1 --front 1 \
                 --retries 3 --hold-ttl-seconds 10",
-        quick: "--buyers 200 --hold-ttl-seconds 3 --think exponential:500ms",
+        quick: "--buyers 200 --hold-ttl-seconds 3 --think exponential:300ms --retry-pause exponential:300ms",
     },
     Scenario {
         name: "hot-seat",
         about: "everybody wants the same seat, and tries again",
         words: "--buyers 5000 --seats 10 --spike 100% --spike-span 2s --wants 1 --one-seat \
                 --look once --retries 2 --hold-ttl-seconds 10",
-        quick: "--buyers 200 --hold-ttl-seconds 3 --think exponential:500ms",
+        quick: "--buyers 200 --hold-ttl-seconds 3 --think exponential:300ms --retry-pause exponential:300ms",
     },
     Scenario {
         name: "stadium",
         about: "a large hall: a rush at the opening, then a steady crowd",
-        words: "--buyers 150000 --seats 50000 --spike 20% --spike-span 20s --rate 750 \
+        words: "--buyers 120000 --seats 50000 --spike 20% --spike-span 20s --rate 750 \
                 --look once --retries 4 --in-flight 2000 --settle-seconds 300",
         quick: "--buyers 600 --seats 200 --spike-span 1s --rate 100 --hold-ttl-seconds 3 \
-                --think exponential:500ms",
+                --think exponential:300ms --retry-pause exponential:300ms",
     },
     Scenario {
         name: "waiting-room",
@@ -47,7 +47,7 @@ pub const SCENARIOS: [Scenario; 7] = [
                 --wants 1..4 --retries 1 --think exponential:5s --in-flight 2000 --history none \
                 --settle-seconds 300",
         quick: "--buyers 300 --seats 100 --arrivals ramp:20..100/3s --room 20 \
-                --hold-ttl-seconds 3 --patience uniform:1s..5s --think exponential:500ms",
+                --hold-ttl-seconds 3 --patience uniform:1s..5s --think exponential:300ms --retry-pause exponential:300ms",
     },
     Scenario {
         name: "bots",
@@ -56,7 +56,7 @@ pub const SCENARIOS: [Scenario; 7] = [
         words: "--buyers 2000 --seats 3000 --seats-per-user 4 --rate 150 --bots 220 \
                 --bot-calls 300 --bot-addresses 20 --bot-span 15s",
         quick: "--buyers 60 --seats 100 --rate 30 --bots 6 --bot-calls 300 --bot-addresses 2 \
-                --bot-span 1s --hold-ttl-seconds 3 --think exponential:500ms",
+                --bot-span 1s --hold-ttl-seconds 3 --think exponential:300ms --retry-pause exponential:300ms",
     },
     Scenario {
         name: "abandoned-carts",
@@ -64,7 +64,7 @@ pub const SCENARIOS: [Scenario; 7] = [
         words: "--buyers 10000 --seats 2000 --rate 150 --spike 30% --pay 25% --cancel 5% \
                 --hold-ttl-seconds 5 --retries 3",
         quick: "--buyers 200 --seats 40 --rate 40 --hold-ttl-seconds 2 \
-                --think exponential:500ms",
+                --think exponential:300ms --retry-pause exponential:300ms",
     },
     Scenario {
         name: "two-events",
@@ -73,7 +73,7 @@ pub const SCENARIOS: [Scenario; 7] = [
         words: "--buyers 20000 --seats 5000 --spike 60% --quiet-seats 5000 --quiet-buyers 1500 \
                 --quiet-rate 30",
         quick: "--buyers 200 --seats 100 --rate 30 --quiet-seats 100 --quiet-buyers 40 \
-                --quiet-rate 10 --hold-ttl-seconds 3 --think exponential:500ms",
+                --quiet-rate 10 --hold-ttl-seconds 3 --think exponential:300ms --retry-pause exponential:300ms",
     },
 ];
 

@@ -254,10 +254,16 @@ async fn sale_behind_a_waiting_room_is_clean() {
 async fn every_scenario_is_clean_where_limits_are_enforced() {
     let deployment = Deployment::start_with(AllRules::Each).await;
     let run = |name| deployment.scenario(name);
-    let (few, seat, stadium, room) =
-        tokio::join!(run("last-ten-seats"), run("hot-seat"), run("stadium"), run("waiting-room"),);
-    let (carts, two) = tokio::join!(run("abandoned-carts"), run("two-events"));
-    let bots = run("bots").await.0;
+    let (few, seat, stadium, room, carts, two, bots) = tokio::join!(
+        run("last-ten-seats"),
+        run("hot-seat"),
+        run("stadium"),
+        run("waiting-room"),
+        run("abandoned-carts"),
+        run("two-events"),
+        run("bots"),
+    );
+    let bots = bots.0;
 
     assert!(few.0["events"][0]["sold_seats"].as_u64() <= Some(10));
     assert!(seat.0["fates"]["bought"].as_u64() <= Some(1), "{:#}", seat.0["fates"]);
