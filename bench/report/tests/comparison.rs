@@ -78,6 +78,19 @@ fn operation_of_one_run_alone_has_no_ratio() {
 }
 
 #[test]
+fn bots_are_compared_apart_from_people() {
+    let text = compare::text(&rich(), &empty());
+    let line = |begin: &str| {
+        let line = text.lines().find(|line| line.starts_with(begin)).unwrap();
+        line[begin.len()..].split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert!(text.contains("Hold (bots), latency"));
+    assert_eq!(line("Hold (bots): 403 bot_suspected"), "8,100 0 0.00×");
+    assert_eq!(line("Bought (bots)"), "20 0 0.00×");
+    assert_eq!(line("Bought "), "9,120 0 0.00×");
+}
+
+#[test]
 fn runs_of_different_steps_share_their_plots() {
     let first = plain(60, |_| 12.0);
     let mut second = plain(300, |step| if step == 200 { 777.0 } else { 8.0 });

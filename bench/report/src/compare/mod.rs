@@ -6,11 +6,11 @@ mod text;
 pub use page::html;
 pub use text::text;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format;
 use crate::html::problems;
-use crate::result::{Latency, RunResult};
+use crate::result::{Latency, OperationResult, RunResult};
 
 /// Changes below this part are called none: two runs of the same differ by as much.
 const SAME_WITHIN: f64 = 0.05;
@@ -170,6 +170,17 @@ fn whole(value: f64) -> String {
     format::count(value.max(0.0) as u64)
 }
 
+/// Returns a run's operations by name, those of bots among them.
+fn named_operations(run: &RunResult) -> BTreeMap<String, &OperationResult> {
+    let people = run.operations.iter().map(|(name, one)| (format::words(name), one));
+    let bots = run.bot_operations.iter();
+    people.chain(bots.map(|(name, one)| (of_bots(name), one))).collect()
+}
+
+fn of_bots(name: &str) -> String {
+    format!("{} (bots)", format::words(name))
+}
+
 /// Returns the operations of both runs with their percentiles.
 fn operations(first: &RunResult, second: &RunResult) -> Vec<(String, Vec<Row>)> {
     type Percentile = (&'static str, fn(&Latency) -> f64);
@@ -180,59 +191,54 @@ fn operations(first: &RunResult, second: &RunResult) -> Vec<(String, Vec<Row>)> 
         ("p99.9", |latency| latency.p999),
         ("Max", |latency| latency.max),
     ];
-    let names: BTreeSet<&String> =
-        first.operations.keys().chain(second.operations.keys()).collect();
+    let (first, second) = (named_operations(first), named_operations(second));
+    let names: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
     let rows = |name: &String| {
-        let of = |run: &RunResult, value: fn(&Latency) -> f64| {
-            run.operations.get(name).map(|one| value(&one.latency_ms))
-        };
         let rows = PERCENTILES.map(|(title, value)| Row {
             name: title.to_owned(),
-            first: of(first, value),
-            second: of(second, value),
+            first: first.get(name).map(|one| value(&one.latency_ms)),
+            second: second.get(name).map(|one| value(&one.latency_ms)),
             better: Better::Lower,
             show: format::milliseconds,
         });
-        (format::words(name), rows.to_vec())
+        (name.clone(), rows.to_vec())
     };
     names.into_iter().map(rows).collect()
 }
 
 /// Returns the responses of both runs by operation, status and code.
 fn outcomes(first: &RunResult, second: &RunResult) -> Vec<Row> {
-    let keys = |run: &RunResult| -> Vec<(String, String)> {
-        let outcomes = |(name, one): (&String, &crate::result::OperationResult)| {
-            one.outcomes.keys().map(|outcome| (name.clone(), outcome.clone())).collect::<Vec<_>>()
-        };
-        run.operations.iter().flat_map(outcomes).collect()
+    let counts = |run: &RunResult| -> BTreeMap<String, u64> {
+        let operations = named_operations(run).into_iter();
+        let outcomes = operations.flat_map(|(name, one)| {
+            one.outcomes.iter().map(move |(outcome, calls)| (format!("{name}: {outcome}"), *calls))
+        });
+        outcomes.collect()
     };
-    let all: BTreeSet<_> = keys(first).into_iter().chain(keys(second)).collect();
-    let calls = |run: &RunResult, name: &str, outcome: &str| {
-        let calls = run.operations.get(name).and_then(|one| one.outcomes.get(outcome));
-        Some(calls.copied().unwrap_or(0) as f64)
-    };
-    let row = |(name, outcome): (String, String)| Row {
-        first: calls(first, &name, &outcome),
-        second: calls(second, &name, &outcome),
-        name: format!("{}: {outcome}", format::words(&name)),
-        better: Better::Neither,
-        show: whole,
-    };
-    all.into_iter().map(row).collect()
+    both(&counts(first), &counts(second))
 }
 
 /// Returns the buyers of both runs by what became of them.
 fn fates(first: &RunResult, second: &RunResult) -> Vec<Row> {
-    let all: BTreeSet<&String> = first.fates.keys().chain(second.fates.keys()).collect();
-    let buyers = |run: &RunResult, fate: &String| Some(*run.fates.get(fate).unwrap_or(&0) as f64);
-    let row = |fate: &String| Row {
-        name: format::words(fate),
-        first: buyers(first, fate),
-        second: buyers(second, fate),
+    let counts = |run: &RunResult| -> BTreeMap<String, u64> {
+        let people = run.fates.iter().map(|(fate, buyers)| (format::words(fate), *buyers));
+        let bots = run.bot_fates.iter().map(|(fate, buyers)| (of_bots(fate), *buyers));
+        people.chain(bots).collect()
+    };
+    both(&counts(first), &counts(second))
+}
+
+/// Returns a row a name. A name that a run does not have counts as zero.
+fn both(first: &BTreeMap<String, u64>, second: &BTreeMap<String, u64>) -> Vec<Row> {
+    let names: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
+    let row = |name: &String| Row {
+        name: name.clone(),
+        first: Some(*first.get(name).unwrap_or(&0) as f64),
+        second: Some(*second.get(name).unwrap_or(&0) as f64),
         better: Better::Neither,
         show: whole,
     };
-    all.into_iter().map(row).collect()
+    names.into_iter().map(row).collect()
 }
 
 /// Returns how each run was checked.
