@@ -203,5 +203,6 @@ mod tests {
     fn one_who_waits_costs_less_than_half_a_kilobyte() {
         // The token's text is about 130 bytes more; the heap may be twice as long as what is in it.
         assert!(2 * size_of::<Waiter>() <= 256, "{}", size_of::<Waiter>());
+        assert_eq!(size_of::<(Duration, crate::plan::Part)>(), 24, "one who has not arrived");
     }
 }

@@ -16,7 +16,7 @@ pub use extra::{
 mod extra;
 mod relations;
 
-/// Most buyers of one run. One who has not come yet costs 16 bytes, one who waits in the waiting room a
+/// Most buyers of one run. One who has not come yet costs 24 bytes, one who waits in the waiting room a
 /// few hundred, one who makes a call a few kilobytes.
 pub const BUYERS_MAX: u64 = 2_000_000;
 /// Most calls under way: the ports of one client address end soon after.

@@ -19,6 +19,9 @@ use crate::tally::Tally;
 const ROW_SEATS: u32 = 50;
 /// From the last preparation to the sale's beginning: time to send the first buyers out.
 const OPENS_AFTER: Duration = Duration::from_millis(500);
+/// Attempts to read what a busy server does not serve at the moment, and the pause between two.
+const READ_TRIES_MAX: u32 = 5;
+const READ_PAUSE: Duration = Duration::from_secs(1);
 /// The longest wait for a waiting room to be on, seconds.
 const ROOM_SECONDS_MAX: f64 = 10.0;
 
@@ -187,15 +190,26 @@ pub fn request(method: Method, path: String) -> HttpRequest {
     HttpRequest { method, path, headers: Vec::new(), raw: false, body: None }
 }
 
+/// Returns the body of a success. A read that the server cannot serve at the moment is repeated.
 async fn answered(client: &Client, request: &HttpRequest) -> Result<Vec<u8>, Failure> {
     let what = || format!("{} {}", request.method, request.path);
-    match client.call(request).await.reply {
-        Ok(reply) if reply.status < 300 => Ok(reply.body.to_vec()),
-        Ok(reply) => {
-            let detail = reply.json()["detail"].as_str().unwrap_or_default().to_owned();
-            Err(format!("{}: {} {detail}", what(), reply.status).into())
+    let mut tries = if request.method == Method::GET { READ_TRIES_MAX } else { 1 };
+    loop {
+        tries -= 1;
+        match client.call(request).await.reply {
+            Ok(reply) if reply.status < 300 => return Ok(reply.body.to_vec()),
+            Ok(reply) if reply.status == 503 && tries > 0 => {
+                tokio::time::sleep(reply.retry_after.unwrap_or(READ_PAUSE)).await;
+            }
+            Ok(reply) => {
+                let detail = reply.json()["detail"].as_str().unwrap_or_default().to_owned();
+                return Err(format!("{}: {} {detail}", what(), reply.status).into());
+            }
+            Err(none) => {
+                let why = none.as_str();
+                return Err(format!("{}: {why}; is the API at --url?", what()).into());
+            }
         }
-        Err(none) => Err(format!("{}: {}; is the API at --url?", what(), none.as_str()).into()),
     }
 }
 

@@ -21,8 +21,8 @@ const DRAWN_EVERY: Duration = Duration::from_millis(250);
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Points that a view needs: as many as a sparkline has cells.
 const POINTS_MAX: usize = 110;
-/// Columns of a terminal that does not say how many it has.
-const COLUMNS_DEFAULT: usize = 80;
+/// Columns and rows of a terminal that does not say how many it has.
+const SIZE_DEFAULT: (u16, u16) = (80, 24);
 
 /// What shows a sale; it ends when this is dropped.
 pub struct View {
@@ -58,9 +58,12 @@ impl Drop for View {
 
 async fn draw(shop: Arc<Shop>, watch: Watch) {
     loop {
-        let columns = size().map_or(COLUMNS_DEFAULT, |(columns, _)| usize::from(columns));
+        let (columns, rows) = size().unwrap_or(SIZE_DEFAULT);
+        let mut lines = frame(&shop, &watch).lines(columns.into());
+        // More would scroll, and could not be drawn over.
+        lines.truncate(usize::from(rows.saturating_sub(1)));
         // A terminal that is gone ends the view, not the sale.
-        if redraw(&frame(&shop, &watch).lines(columns)).is_err() {
+        if redraw(&lines).is_err() {
             return;
         }
         tokio::time::sleep(DRAWN_EVERY).await;
