@@ -78,10 +78,7 @@ async fn main() -> ExitCode {
         Ok(Command::Check(options)) => run::check(options).await,
         Ok(Command::Report(options)) => run::report(&options),
         Ok(Command::Compare(options)) => run::compare(&options),
-        Ok(Command::Scenarios) => {
-            println!("{}", scenarios::list());
-            Ok(true)
-        }
+        Ok(Command::Scenarios) => run::say(&scenarios::list()).map(|()| true),
         Err(error) => Err(error),
     };
     match done {

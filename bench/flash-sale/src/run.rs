@@ -1,5 +1,6 @@
 //! A run from beginning to end: the sale, the wait until it settles, the checks.
 
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -81,11 +82,7 @@ fn leave(options: &RunOptions, result: &RunResult) -> Result<(), Failure> {
     if let Some(path) = &output.report {
         write(path, &html::report(result))?;
     }
-    match output.json {
-        true => println!("{json}"),
-        false => println!("{}", text::of_run(result)),
-    }
-    Ok(())
+    say(&if output.json { json } else { text::of_run(result) })
 }
 
 /// Checks an existing history; returns whether it is free of contradictions.
@@ -98,10 +95,8 @@ pub async fn check(options: CheckOptions) -> Result<bool, Failure> {
     let reports = BookingReports::read(&options.history)?;
     let path = Some(options.history.as_path());
     let checked = check_reports(path, &reports, books.as_ref(), wait, ProgressKind::Auto).await?;
-    match options.json {
-        true => println!("{}", serde_json::to_string_pretty(&checked)?),
-        false => println!("{}", text::of_checks(&checked)),
-    }
+    let json = serde_json::to_string_pretty(&checked)?;
+    say(&if options.json { json } else { text::of_checks(&checked) })?;
     Ok(is_clean(&checked))
 }
 
@@ -110,7 +105,7 @@ pub fn report(options: &ReportOptions) -> Result<bool, Failure> {
     let result = read_result(&options.result)?;
     let path = options.output.clone().unwrap_or_else(|| options.result.with_extension("html"));
     write(&path, &html::report(&result))?;
-    println!("{}", path.display());
+    say(&path.display().to_string())?;
     Ok(true)
 }
 
@@ -120,11 +115,19 @@ pub fn compare(options: &CompareOptions) -> Result<bool, Failure> {
     match &options.output {
         Some(path) => {
             write(path, &compare::html(&first, &second))?;
-            println!("{}", path.display());
+            say(&path.display().to_string())?;
         }
-        None => println!("{}", compare::text(&first, &second).trim_end()),
+        None => say(compare::text(&first, &second).trim_end())?,
     }
     Ok(true)
+}
+
+/// Prints a text on standard output. Who reads no further, such as `head`, is no failure.
+pub fn say(text: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn read_result(path: &Path) -> Result<RunResult, Failure> {
