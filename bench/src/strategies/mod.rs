@@ -49,7 +49,7 @@ pub struct Options {
     /// Only these strategies, comma separated; Holdfast always
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Few and short rounds: about two minutes in all
+    /// Few and short rounds: two to three minutes in all
     #[arg(long)]
     quick: bool,
     /// Rounds of each measurement
