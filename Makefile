@@ -229,12 +229,13 @@ bench-sale: ## Sell 5,000 seats to 20,000 simulated buyers and check every respo
 sale: ## Run a scenario and report it as a page (.holdfast/lab); SCENARIO=stadium, SALE="--quick" changes it
 	@rm -rf .holdfast/sale && mkdir -p .holdfast/lab
 	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_TRUSTED_PROXIES=127.0.0.1 HOLDFAST_IDENTITY_PROXIES=127.0.0.1 \
-		HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=$(if $(filter bots,$(SCENARIO)),each,observe) \
+		HOLDFAST_LOG_LEVEL=warn $(if $(filter bots,$(SCENARIO)),,HOLDFAST_LIMITS=observe) \
 		HOLDFAST_ADMIN_KEYS_SHA256=bench:$$(printf %s bench-sale | sha256sum | cut -d' ' -f1) \
 		DEMO_ADMIN_KEY=bench-sale FLASH_SALE_ADMIN_KEY=bench-sale \
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/sale --apis 2 --mongodb fast \
 		--exec sh -c 'exec holdfast-flash-sale run --url $$API_URLS --scenario $(SCENARIO) \
-		--history .holdfast/sale/history.jsonl --result .holdfast/lab/sale-$(SCENARIO).json \
+		$(if $(filter waiting-room,$(SCENARIO)),,--history .holdfast/sale/history.jsonl) \
+		--result .holdfast/lab/sale-$(SCENARIO).json \
 		--report .holdfast/lab/sale-$(SCENARIO).html $(SALE)'
 
 bench-seats: ## Measure seat maps of 50,000 seats against a bare handler; SEATS="--rounds 3" changes it
@@ -246,9 +247,10 @@ bench-seats: ## Measure seat maps of 50,000 seats against a bare handler; SEATS=
 
 bench-strategies: ## Compare Holdfast with what people would otherwise build (bench/strategies); STRATEGIES=--quick
 	@rm -rf .holdfast/bench-strategies && mkdir -p .holdfast/lab
-	@command -v npm >/dev/null && npm ci --silent --no-audit --no-fund --prefix bench/strategies/express || true
+	@if command -v npm >/dev/null; then npm ci --silent --no-audit --no-fund --prefix bench/strategies/express; fi
 	$(CARGO) build --release --workspace
-	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_METRICS_PUBLIC=true HOLDFAST_LOG_LEVEL=warn HOLDFAST_LIMITS=observe \
+	@$(RAISE_FILE_LIMIT); HOLDFAST_LISTEN=127.0.0.1:0 HOLDFAST_METRICS_PUBLIC=true HOLDFAST_LOG_LEVEL=warn \
+		HOLDFAST_LIMITS=observe HOLDFAST_REDIS_TIMEOUT_MS=900 \
 		$(PYTHON) deploy/run.py --profile release --state .holdfast/bench-strategies --mongodb fast \
 		--exec sh -c 'exec holdfast-bench strategies --url $$API_URL \
 		--redis-url $$HOLDFAST_REDIS_URL --mongodb-url $$HOLDFAST_MONGODB_URL \
