@@ -26,7 +26,7 @@ use sales::{CASES, CaseRound};
 const BACKGROUND_TIME: Duration = Duration::from_secs(2);
 
 /// When Holdfast has begun to write what its limits counted (`gates/quotas/flush.rs`).
-const LIMITS_WRITTEN_AFTER: Duration = Duration::from_millis(3_300);
+const LIMITS_WRITTEN_AFTER: Duration = Duration::from_millis(4_500);
 
 /// The command line's options.
 #[derive(clap::Args)]
@@ -176,7 +176,7 @@ impl Bench {
     }
 
     /// Waits until a program's work after its last response is done; returns the counts then.
-    /// Holdfast writes the counts of its limits every three seconds.
+    /// Holdfast writes the counts of its limits after three seconds, four at most.
     async fn settled(&self, who: usize) -> Result<Counts, Box<dyn Error>> {
         if self.contenders[who].is_holdfast() {
             tokio::time::sleep(LIMITS_WRITTEN_AFTER).await;
