@@ -9,10 +9,12 @@ ends with status 1.
 """
 
 import argparse
+import contextlib
 import html
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +24,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 FOLDER = Path(".holdfast/lab")
 # No step of the benchmarks takes longer; one that does hangs.
 STEP_SECONDS_MAX = 1_800
+# How long the programs of a step may take to end.
+END_SECONDS_MAX = 20
 DRAW_SECONDS = 1.0
 TAIL_LINES = 15
 SCENARIOS = "last-ten-seats hot-seat stadium waiting-room bots abandoned-carts two-events".split()
@@ -46,7 +50,7 @@ def steps() -> List[Step]:
         Step("refusals", "bench-refusals", "", "REFUSALS=--rounds 2 --round-seconds 1 --count-seconds 3"),
         Step("grants", "bench-grants", "", "GRANTS=--rounds 1 --round-seconds 2"),
         Step("overload", "bench-overload", "", "OVERLOAD=--rounds 1 --round-seconds 2"),
-        Step("strategies", "bench-strategies", "STRATEGIES=--rounds 3", "STRATEGIES=--quick --rounds 1 --round-ms 500"),
+        Step("strategies", "bench-strategies", "STRATEGIES=--rounds 3 --round-ms 1500", "STRATEGIES=--quick --rounds 1 --round-ms 500"),
         Step("instructions", "instructions", "", None),
         Step("seats", "bench-seats", "", "SEATS=--rounds 1 --round-seconds 1"),
         Step("idle", "bench-idle", "", "IDLE=--seconds 5"),
@@ -66,6 +70,9 @@ def steps() -> List[Step]:
         found.append(Step(f"sale-{scenario}", "sale", sale, f"{sale} SALE=--quick"))
     found.append(Step("packs", "packs", "PROFILE=release", "PROFILE=release", has_figures=False))
     return found
+
+
+NO_FIGURE = "no figure: see its output"
 
 
 class Headline(NamedTuple):
@@ -98,6 +105,23 @@ def refusals(case: int) -> Callable[[Any], str]:
         )
 
     return text
+
+
+def strategies(figure: str) -> Callable[[Any], str]:
+    """A figure of every strategy."""
+    return lambda found: " · ".join(f"{one['name']} {one[figure]:,.0f}" for one in found["strategies"])
+
+
+def p99_of_strategies(found: Any) -> str:
+    """The 99th percentiles while all have the same load."""
+    return " · ".join(f"{one['name']} {one['equal_load']['p99_ms']:.1f}" for one in found["strategies"])
+
+
+def verdicts_of_strategies(found: Any) -> str:
+    """The statements that the figures do not bear out."""
+    return "; ".join(
+        f"{one['statement']}: {', '.join(one['against'])}" for one in found["verdicts"] if not one["holds"]
+    ) or "all statements hold"
 
 
 def sale(found: Any) -> str:
@@ -140,6 +164,12 @@ HEADLINES = [
         "three times the load",
         lambda found: f"{found['goodput_ratio']:.2f} of the most it serves, p99 {found['served_p99_ms']:.0f} ms",
     ),
+    Headline("strategies", "grants a second, by strategy", strategies("grants_per_second")),
+    Headline("strategies", "refusals a second, by strategy", strategies("refusals_per_second")),
+    Headline("strategies", "p99 at equal load, ms", p99_of_strategies),
+    Headline("strategies", "seats sold twice", strategies("oversold")),
+    Headline("strategies", "what does not hold", verdicts_of_strategies),
+    Headline("lag", "archive complete after 50,000 seats were sold", lambda found: f"{found['lag_seconds']:.1f} s"),
     Headline(
         "idle",
         "Redis commands a second while idle",
@@ -215,28 +245,39 @@ def run(step: Step, variables: str, place: str) -> Outcome:
     shown = " ".join(f'{a.partition("=")[0]}="{a.partition("=")[2]}"' if " " in a else a for a in arguments)
     log, began = FOLDER / f"{step.name}.log", time.monotonic()
     with log.open("wb") as output:
-        child = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(
+            arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
         try:
-            while child.poll() is None:
-                seconds = time.monotonic() - began
-                if seconds > STEP_SECONDS_MAX:
-                    raise TimeoutError(f"{step.name} takes more than {STEP_SECONDS_MAX} s")
+            while child.poll() is None and time.monotonic() - began < STEP_SECONDS_MAX:
                 if sys.stderr.isatty():
+                    seconds = time.monotonic() - began
                     print(f"\r{place} {step.name}: {seconds:.0f} s ", end="", file=sys.stderr, flush=True)
-                try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(DRAW_SECONDS)
-                except subprocess.TimeoutExpired:
-                    pass
         finally:
-            if child.poll() is None:
-                child.terminate()
-                child.wait()
+            end(child)
     seconds, text = time.monotonic() - began, log.read_text(errors="replace")
-    verdict = "done" if child.returncode == 0 else f"FAILED, status {child.returncode}"
+    status = child.returncode
+    try:
+        figures = figures_of(step, text)
+    except ValueError as error:
+        text += f"\nits figures cannot be read: {error}"
+        status, figures = status or 1, None
+    verdict = "done" if status == 0 else f"FAILED, status {status}"
     print(f"\r{place} {step.name}: {verdict} ({seconds:.0f} s)   {shown}", flush=True)
-    if child.returncode != 0:
+    if status != 0:
         print("\n".join("    " + line for line in text.splitlines()[-TAIL_LINES:]), flush=True)
-    return Outcome(step, shown, child.returncode, seconds, figures_of(step, text))
+    return Outcome(step, shown, status, seconds, figures)
+
+
+def end(child: "subprocess.Popen[bytes]") -> None:
+    """Ends a step that still runs, and all that it has started."""
+    for sign in (signal.SIGTERM, signal.SIGKILL):
+        if child.poll() is None:
+            os.killpg(child.pid, sign)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(END_SECONDS_MAX)
 
 
 def headlines(outcomes: List[Outcome]) -> List[Tuple[str, str, str]]:
@@ -250,7 +291,7 @@ def headlines(outcomes: List[Outcome]) -> List[Tuple[str, str, str]]:
         try:
             text = headline.text(outcome.figures)
         except (KeyError, IndexError, TypeError):
-            text = "no figure: see the log" if outcome.status else "no figure"
+            text = NO_FIGURE
         found.append((headline.what, text, outcome.command))
     return found
 
@@ -314,6 +355,8 @@ def main() -> int:
     if options.quick:
         chosen = [one for one in chosen if one.quick is not None]
     FOLDER.mkdir(parents=True, exist_ok=True)
+    # Ends the running step, too: its `finally`.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for old in FOLDER.iterdir():
         if old.is_file() and any(old.stem == one.name for one in chosen):
             old.unlink()
@@ -325,6 +368,7 @@ def main() -> int:
         write(outcomes, options.quick)
     print(f"\n{(FOLDER / 'summary.md').read_text()}")
     failed = [one.step.name for one in outcomes if one.status]
+    failed += [f"{what} has no figure" for what, text, _ in headlines(outcomes) if text == NO_FIGURE]
     print(f"{len(outcomes)} steps in {time.monotonic() - began:.0f} s; {FOLDER / 'index.html'} leads to reports and output.")
     if failed:
         print(f"FAILED: {', '.join(failed)}")

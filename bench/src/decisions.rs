@@ -82,10 +82,15 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The middle one.
+/// The middle one; of an even number, the mean of the two in the middle. 0 of none.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
+    let at = |index: usize| values.get(index).copied().unwrap_or(0.0);
+    let middle = values.len() / 2;
+    match values.len() % 2 {
+        0 => (at(middle.saturating_sub(1)) + at(middle)) / 2.0,
+        _ => at(middle),
+    }
 }
 
 impl Stage {

@@ -22,6 +22,7 @@ use super::beside::{Bare, Case, How, post};
 use super::decisions::median;
 use super::grants::{CALLS, Floor};
 use super::load::Requests;
+use super::wrk::Wrk;
 
 /// Bytes of an answer's body: as a refusal of Holdfast has, near enough.
 const BODY_BYTES: &str = "420";
@@ -125,9 +126,21 @@ async fn http(how: &How, server: &Bare, kind: &str, depth: usize) -> Result<Limi
     };
     let mut limit = Limit::new(format!("{what}, {depth} at once on a connection: answers"));
     let case = Case { name: kind.to_owned(), depth, status: 409, target: None };
-    let load = how.load(server.address, &requests, &case);
-    for _ in 0..how.rounds {
-        limit.rates.push(load.run(Duration::from_secs(how.round_seconds)).await?);
+    let (load, time) =
+        (how.load(server.address, &requests, &case), Duration::from_secs(how.round_seconds));
+    let wrk = match how.generator().await {
+        "wrk" => Some(Wrk::new(&load)?),
+        _ => None,
+    };
+    // One more than is counted: the first warms up.
+    for round in 0..=how.rounds {
+        let rate = match &wrk {
+            Some(wrk) => wrk.run(&load, time).await?,
+            None => load.run(time).await?,
+        };
+        if round > 0 {
+            limit.rates.push(rate);
+        }
     }
     Ok(limit)
 }
@@ -173,6 +186,16 @@ async fn floor_rate(url: &str) -> Result<f64, Box<dyn Error>> {
 async fn bulk_writes(url: &str) -> Result<f64, Box<dyn Error>> {
     let client = mongodb::Client::with_uri_str(url).await?;
     let database = client.database(&format!("bench_{}", new_nonce()));
+    let rate = insert(&database).await;
+    database.drop().await?;
+    rate
+}
+
+/// Returns the documents inserted a second.
+async fn insert(database: &mongodb::Database) -> Result<f64, Box<dyn Error>> {
+    // Connections are opened before time is taken.
+    let pings = (0..WRITES_AT_ONCE).map(|_| database.run_command(doc! { "ping": 1 }).into_future());
+    try_join_all(pings).await?;
     let text = "x".repeat(DOCUMENT_TEXT_BYTES);
     let next = AtomicU64::new(0);
     let command = |write: u64| {
@@ -192,13 +215,11 @@ async fn bulk_writes(url: &str) -> Result<f64, Box<dyn Error>> {
                 return Ok::<(), Box<dyn Error>>(());
             }
             let reply: Document = database.run_command(command(write)).await?;
-            if reply.contains_key("writeErrors") {
+            if reply.contains_key("writeErrors") || reply.contains_key("writeConcernError") {
                 return Err(format!("a bulk write failed: {reply}").into());
             }
         }
     };
     try_join_all((0..WRITES_AT_ONCE).map(|_| writer())).await?;
-    let rate = (WRITES * WRITE_DOCUMENTS) as f64 / began.elapsed().as_secs_f64();
-    database.drop().await?;
-    Ok(rate)
+    Ok((WRITES * WRITE_DOCUMENTS) as f64 / began.elapsed().as_secs_f64())
 }

@@ -48,6 +48,8 @@ pub struct Seen {
     pub refused: Vec<Duration>,
     /// Responses that are neither, broken connections, and responses that never came.
     pub failed: u64,
+    /// Responses, grants and refusals, that came before the load's time was over.
+    pub in_time: u64,
     /// Which requests were granted.
     pub winners: Vec<usize>,
     /// From the first request to the last response, seconds.
@@ -89,6 +91,7 @@ impl Seen {
         self.refused.extend(other.refused);
         self.winners.extend(other.winners);
         self.failed += other.failed;
+        self.in_time += other.in_time;
         self.failure = self.failure.take().or(other.failure);
     }
 }
@@ -173,7 +176,11 @@ impl Drive {
             }
             let Some(from) = self.due(number, began).await else { return seen };
             let request = self.requests.batch(number % count, 1);
-            match self.send(&mut connection, request).await {
+            let status = self.send(&mut connection, request).await;
+            if matches!(status, Ok(201 | 409)) && began.elapsed() <= self.time {
+                seen.in_time += 1;
+            }
+            match status {
                 Ok(201) => {
                     seen.granted.push(from.elapsed());
                     seen.winners.push(number % count);

@@ -1,8 +1,8 @@
 //! Holdfast beside what people would otherwise build (`bench/strategies`): the same requests to all
 //! of them, on the same Redis and MongoDB, in alternating rounds of one run.
 //!
-//! All programs run all the time; those that are not asked wait. Before the next one is asked, the
-//! bookings of the one before are in MongoDB and Redis is quiet: nobody pays for another's
+//! All programs run all the time; those that are not measured are idle. Before the next one is measured, the
+//! bookings of the one before are in MongoDB and Redis is quiet: no strategy is charged with another's
 //! background work.
 
 mod contender;
@@ -47,7 +47,7 @@ pub struct Options {
     #[arg(long, default_value_os_t = contender::express_folder())]
     express: PathBuf,
     /// Only these strategies, comma separated; Holdfast always
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = contender::STRATEGIES.map(|one| one.name))]
     only: Vec<String>,
     /// Few and short rounds: two to three minutes in all
     #[arg(long)]
@@ -143,11 +143,14 @@ pub async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let report = report::Report::new(&bench).await?;
     report.print();
     report.write(&bench.options)?;
-    let is_oversold = bench.is_holdfast_oversold();
+    let is_wrong = bench.is_holdfast_wrong();
     for contender in bench.contenders {
         contender.stop().await?;
     }
-    if is_oversold { Err("Holdfast sold a seat twice".into()) } else { Ok(()) }
+    match is_wrong {
+        true => Err("Holdfast sold a seat twice, or a grant of it has no document".into()),
+        false => Ok(()),
+    }
 }
 
 impl Bench {
@@ -164,7 +167,7 @@ impl Bench {
         self.breaks(&estimates).await
     }
 
-    /// The strategies' numbers in the sequence of a round: everybody is the first once.
+    /// The strategies' numbers in the sequence of a round: each round begins with the next one.
     fn turns(&self, round: usize) -> Vec<usize> {
         let count = self.contenders.len();
         (0..count).map(|turn| (round + turn) % count).collect()
@@ -194,19 +197,32 @@ impl Bench {
         eprint!("\r{:<76}", format!("{what}, round {}: {label}", round + 1));
     }
 
-    fn is_holdfast_oversold(&self) -> bool {
+    fn is_holdfast_wrong(&self) -> bool {
         let pairs = self.contenders.iter().zip(&self.found);
         pairs
             .filter(|(contender, _)| contender.is_holdfast())
-            .any(|(_, found)| found.oversold() > 0)
+            .any(|(_, found)| found.oversold() + found.missing_documents() > 0)
     }
 }
 
 impl Found {
-    /// Seats that were given to more than one user, of all sales.
+    /// Seats that were given to more than one user, of all sales, rounds and steps.
     fn oversold(&self) -> u64 {
         let sales = self.cases.iter().flatten().map(|round| round.oversold);
         let rounds = self.grants.iter().chain(&self.refusals).map(|round| round.oversold);
-        sales.chain(rounds).chain(self.equal.iter().map(|round| round.oversold)).sum()
+        let mixes = self.mixes().map(|round| round.oversold);
+        sales.chain(rounds).chain(mixes).sum()
+    }
+
+    /// Grants without a document in MongoDB, of all sales, rounds and steps.
+    fn missing_documents(&self) -> u64 {
+        let sales = self.cases.iter().flatten().map(|round| round.missing_documents);
+        let rounds = self.grants.iter().chain(&self.refusals).map(|round| round.missing_documents);
+        let mixes = self.mixes().map(|round| round.missing_documents);
+        sales.chain(rounds).chain(mixes).sum()
+    }
+
+    fn mixes(&self) -> impl Iterator<Item = &MixRound> {
+        self.equal.iter().chain(self.breaks.iter().flat_map(|breaks| &breaks.steps))
     }
 }

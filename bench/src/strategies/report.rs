@@ -81,8 +81,10 @@ pub struct Row {
     pub database_operations_per_refusal: f64,
     /// How long after the last response of a round of grants all bookings were in MongoDB.
     pub documents_after_ms: f64,
-    /// In all sales and rounds.
+    /// In all sales, rounds and steps.
     pub oversold: u64,
+    /// Grants without a document in MongoDB, in all sales, rounds and steps.
+    pub missing_documents: u64,
     /// The highest rate that was served, and the lowest that was not, requests a second.
     pub last_good_per_second: f64,
     pub breaks_at_per_second: Option<f64>,
@@ -183,10 +185,16 @@ impl Report {
     }
 }
 
-/// The command without addresses, which differ from run to run.
+/// The command without options that name addresses, which differ from run to run.
 fn command() -> Vec<String> {
     let mut words = vec!["holdfast-bench".to_owned()];
-    words.extend(std::env::args().skip(1).filter(|word| !word.contains("://")));
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    for (index, word) in given.iter().enumerate() {
+        let is_address = |word: &String| word.contains("://");
+        if !is_address(word) && !given.get(index + 1).is_some_and(is_address) {
+            words.push(word.clone());
+        }
+    }
     words
 }
 
@@ -223,6 +231,7 @@ impl Row {
             database_operations_per_refusal: rate(refusals, |one| one.database_operations),
             documents_after_ms: rate(grants, |one| one.documents_after_ms),
             oversold: found.oversold(),
+            missing_documents: found.missing_documents(),
             last_good_per_second: breaks.last_good_per_second,
             breaks_at_per_second: breaks.breaks_at_per_second,
             breaks_by: breaks.reason,

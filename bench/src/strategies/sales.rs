@@ -50,6 +50,8 @@ pub struct CaseRound {
     pub seconds: f64,
     /// Bookings in MongoDB at the end, the opener's left out.
     pub documents: u64,
+    /// Grants without a document in MongoDB at the end.
+    pub missing_documents: u64,
     /// How long after the last response they were there.
     pub documents_after_ms: f64,
     /// One failure, as an example.
@@ -113,6 +115,7 @@ impl Bench {
         Ok(CaseRound {
             oversold: oversold(contender, &winners, case.seats),
             documents: documents.saturating_sub(before + 1),
+            missing_documents: wanted.saturating_sub(documents),
             documents_after_ms,
             ..CaseRound::of(&seen)
         })
@@ -130,6 +133,7 @@ impl CaseRound {
             p99_ms: seen.percentile_ms(0.99),
             seconds: seen.seconds,
             documents: 0,
+            missing_documents: 0,
             documents_after_ms: 0.0,
             failure: seen.failure.clone(),
         }

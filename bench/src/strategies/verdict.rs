@@ -32,10 +32,13 @@ impl Verdict {
     }
 }
 
-/// Compares Holdfast with the others; empty without it.
+/// Compares Holdfast with the others; empty without it, or without others.
 pub fn verdicts(rows: &[Row]) -> Vec<Verdict> {
     let Some(ours) = rows.iter().find(|row| row.is_holdfast()) else { return Vec::new() };
     let others: Vec<&Row> = rows.iter().filter(|row| !row.is_holdfast()).collect();
+    if others.is_empty() {
+        return Vec::new();
+    }
     let ahead = |what: &str, figure: fn(&Row) -> f64| {
         let faster = others.iter().filter(|row| figure(row) >= figure(ours));
         let against = faster.map(|row| format!("{} {:.0}", row.label, figure(row))).collect();
@@ -47,7 +50,14 @@ pub fn verdicts(rows: &[Row]) -> Vec<Verdict> {
     let ours_ms = ours.equal_load.p99_ms;
     let allowed = |row: &Row| row.equal_load.p99_ms * P99_FACTOR + P99_SPARE_MS;
     let sooner = others.iter().filter(|row| ours_ms > allowed(row));
-    let sooner = sooner.map(|row| format!("{} {:.1} ms", row.label, row.equal_load.p99_ms));
+    let mut sooner: Vec<String> =
+        sooner.map(|row| format!("{} {:.1} ms", row.label, row.equal_load.p99_ms)).collect();
+    if ours.equal_load.failed > 0 {
+        sooner.push(format!("{} of its own requests failed", ours.equal_load.failed));
+    }
+    if ours_ms <= 0.0 {
+        sooner.push("nothing was measured".to_owned());
+    }
     let counter = others.iter().find(|row| row.name == "counter");
     let mut verdicts = vec![
         ahead("grants", |row| row.grants_per_second),
@@ -57,13 +67,18 @@ pub fn verdicts(rows: &[Row]) -> Vec<Verdict> {
                 "Holdfast's p99 at equal load ({ours_ms:.1} ms) is behind nobody's \
                  (by more than a tenth and {P99_SPARE_MS} ms)"
             ),
-            sooner.collect(),
+            sooner,
         ),
         Verdict::new(
             "Holdfast sold no seat twice".to_owned(),
             (ours.oversold > 0).then(|| format!("{} seats", ours.oversold)).into_iter().collect(),
         ),
     ];
+    let missing = ours.missing_documents;
+    verdicts.push(Verdict::new(
+        "every grant of Holdfast has a document in MongoDB".to_owned(),
+        (missing > 0).then(|| format!("{missing} have none")).into_iter().collect(),
+    ));
     if let Some(counter) = counter {
         let statement = format!("the counter without script oversold ({})", counter.oversold);
         let against = (counter.oversold == 0).then(|| "it did not in this run".to_owned());

@@ -218,6 +218,8 @@ fn problem(status: StatusCode, error: &str, detail: &str) -> HttpResponse {
 }
 
 fn unavailable(failure: &Failure) -> HttpResponse {
-    eprintln!("failed: {failure}");
+    // Only the first: writing thousands of lines would slow down what is being measured.
+    static FIRST: std::sync::Once = std::sync::Once::new();
+    FIRST.call_once(|| eprintln!("failed, and perhaps others after it: {failure}"));
     problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Please try again.")
 }

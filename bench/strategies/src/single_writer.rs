@@ -159,7 +159,7 @@ async fn read_answers(redis: Client, list: String, waiting: Waiting) {
         for answer in answers {
             let Ok(Answer(id, text)) = serde_json::from_str(&answer) else { continue };
             if let Some(sender) = waiting.remove(&id) {
-                // Whoever does not wait any more has had an error.
+                // The request may have timed out: its receiver is gone then.
                 let _ = sender.send(text);
             }
         }

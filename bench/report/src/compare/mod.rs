@@ -59,6 +59,12 @@ impl Row {
 
     fn change(&self) -> Change {
         match (self.ratio(), self.better) {
+            // From none to some: no ratio says so.
+            (None, Better::Lower) if self.first == Some(0.0) => match self.second {
+                Some(second) if second > 0.0 => Change::Worse,
+                Some(_) => Change::Same,
+                None => Change::Unknown,
+            },
             (None, _) | (_, Better::Neither) => Change::Unknown,
             (Some(ratio), _) if (ratio - 1.0).abs() < SAME_WITHIN => Change::Same,
             (Some(ratio), Better::Lower) if ratio < 1.0 => Change::Better,

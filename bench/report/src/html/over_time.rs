@@ -207,10 +207,10 @@ fn per_second(result: &RunResult, calls: impl Fn(&Point) -> u64) -> Vec<Option<f
     let usual = result.series.interval_ms as f64 / 1_000.0;
     let rate = |(index, point): (usize, &Point)| {
         let measured = match index {
-            0 => 0.0,
+            0 => ends[0],
             index => ends[index] - ends[index - 1],
         };
-        let length = if usual > 0.0 { usual } else { measured };
+        let length = if measured > 0.0 { measured } else { usual };
         (length > 0.0).then(|| calls(point) as f64 / length)
     };
     result.series.points.iter().enumerate().map(rate).collect()

@@ -63,7 +63,10 @@ fn chart(
         value: value(one),
         text: value(one).map_or(format::ABSENT.to_owned(), show),
         is_ours: one.is_ours(),
-        flaw: (one.oversold > 0).then(|| format!("oversold {}", format::count(one.oversold))),
+        flaw: one
+            .oversold
+            .filter(|oversold| *oversold > 0)
+            .map(|oversold| format!("oversold {}", format::count(oversold))),
     };
     Bars {
         id: id.to_owned(),

@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::read::Malformed;
 
 /// The name of the strategy that all others are compared with.
 const OURS: &str = "holdfast";
+/// Version of the document that is read here (`bench/src/strategies/report.rs`).
+const FORMAT: u32 = 1;
 
 /// A comparison.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -84,7 +86,7 @@ pub(super) struct Strategy {
     #[serde(deserialize_with = "lenient")]
     pub database_operations_per_request: Option<f64>,
     #[serde(deserialize_with = "lenient")]
-    pub oversold: u64,
+    pub oversold: Option<u64>,
     #[serde(deserialize_with = "lenient")]
     pub last_good_per_second: Option<f64>,
     #[serde(deserialize_with = "lenient")]
@@ -109,7 +111,7 @@ pub(super) struct Case {
     pub granted: Option<f64>,
     pub refused: Option<f64>,
     pub failed: Option<f64>,
-    pub oversold: u64,
+    pub oversold: Option<u64>,
     pub p50_ms: Option<f64>,
     pub p99_ms: Option<f64>,
     pub seconds: Option<f64>,
@@ -125,6 +127,9 @@ fn lenient<'de, D: Deserializer<'de>, T: Default + for<'a> Deserialize<'a>>(
 
 impl Comparison {
     pub(super) fn read(document: &Value) -> Result<Self, Malformed> {
+        if let Some(format) = document.get("format").filter(|format| **format != json!(FORMAT)) {
+            return Err(Malformed(format!("format {format} is not known here, only {FORMAT}")));
+        }
         let comparison: Comparison = Comparison::deserialize(document)
             .map_err(|error| Malformed(format!("this is no comparison of strategies: {error}")))?;
         match comparison.strategies.is_empty() {

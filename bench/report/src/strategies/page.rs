@@ -71,7 +71,7 @@ fn banner(comparison: &Comparison) -> Markup {
     ];
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     html! {
-        div.headline { h1 { "Who sells a seat once, and how fast" } }
+        div.headline { h1 { "Strategies compared" } }
         p.lead {
             "Holdfast beside what people would otherwise build, each doing what it does best."
         }
@@ -133,7 +133,7 @@ fn costs(comparison: &Comparison) -> Markup {
             latency(one.equal_load.p99_ms),
             figure(one.last_good_per_second),
             breaks(one),
-            format::count(one.oversold),
+            one.oversold.map_or(format::ABSENT.to_owned(), format::count),
         ]
     });
     page::table(&Table {
@@ -177,7 +177,7 @@ fn sale(comparison: &Comparison, key: &str) -> Markup {
             whole(case.granted),
             whole(case.refused),
             whole(case.failed),
-            format::count(case.oversold),
+            case.oversold.map_or(format::ABSENT.to_owned(), format::count),
             latency(case.p50_ms),
             latency(case.p99_ms),
             case.seconds.map_or(format::ABSENT.to_owned(), format::seconds),

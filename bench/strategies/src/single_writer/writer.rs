@@ -143,23 +143,30 @@ impl Writer {
     }
 }
 
-/// Writes the bookings of a batch, and sends the answers.
+/// Writes the bookings of a batch, and sends the answers: refusals first, which wait for nothing.
 async fn write(
     stores: &Stores,
     bookings: &Collection<Document>,
     decided: Decided,
 ) -> Result<(), Failure> {
-    let mut said = "granted";
-    if !decided.granted.is_empty()
-        && let Err(error) = bookings.insert_many(decided.granted.iter().map(document)).await
-    {
-        eprintln!("bookings were not written: {error}");
-        said = "failed";
+    answer(stores, decided.refused, "refused").await?;
+    if decided.granted.is_empty() {
+        return Ok(());
     }
+    let said = match bookings.insert_many(decided.granted.iter().map(document)).await {
+        Ok(_) => "granted",
+        Err(error) => {
+            eprintln!("bookings were not written: {error}");
+            "failed"
+        }
+    };
+    answer(stores, decided.granted, said).await
+}
+
+/// Sends the same answer to all of these orders.
+async fn answer(stores: &Stores, orders: Vec<Queued>, said: &str) -> Result<(), Failure> {
     let mut answers: HashMap<String, Vec<String>> = HashMap::new();
-    let granted = decided.granted.into_iter().map(|order| (order, said));
-    let refused = decided.refused.into_iter().map(|order| (order, "refused"));
-    for (order, said) in granted.chain(refused) {
+    for order in orders {
         let answer = serde_json::to_string(&Answer(order.id, said.to_owned()))?;
         answers.entry(order.answers).or_default().push(answer);
     }
