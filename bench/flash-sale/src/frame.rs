@@ -84,9 +84,16 @@ impl Frame {
 
     /// Calls a second now.
     fn rate(&self) -> u64 {
-        let recent = self.recent();
-        let calls: u64 = recent.iter().map(calls_of).sum();
-        calls / recent.len().max(1) as u64
+        self.a_second(self.recent().iter().map(calls_of).sum())
+    }
+
+    /// Divides the latest steps' calls by the time that these steps took.
+    fn a_second(&self, calls: u64) -> u64 {
+        let earlier = self.points.len() - self.recent().len();
+        let seconds = |point: Option<&Point>| point.map_or(0.0, |point| point.seconds);
+        let began = seconds(earlier.checked_sub(1).and_then(|last| self.points.get(last)));
+        let took = seconds(self.points.last()) - began;
+        if took > 0.0 { (calls as f64 / took).round() as u64 } else { 0 }
     }
 
     fn behind(&self) -> Option<u64> {
@@ -127,11 +134,10 @@ impl Frame {
 
     fn latency_lines(&self) -> Vec<String> {
         let latest = self.latest();
-        let seconds = self.recent().len().max(1) as u64;
         let line = |operation: Operation| {
             let one = latest.get(operation.as_str())?;
             let (p50, p99) = (ms(one.p50_ms), ms(one.p99_ms));
-            let rate = count(one.calls / seconds);
+            let rate = count(self.a_second(one.calls));
             Some(named(operation.as_str(), &format!("p50 {p50:>9}  p99 {p99:>9}  {rate:>7}/s")))
         };
         Operation::ALL.into_iter().filter_map(line).collect()
@@ -229,7 +235,8 @@ mod tests {
     use super::*;
 
     fn frame() -> Frame {
-        let point = |calls: u64, p50: f64, p99: f64| Point {
+        let point = |seconds: f64, calls: u64, p50: f64, p99: f64| Point {
+            seconds,
             operations: BTreeMap::from([(
                 "hold".to_owned(),
                 StepLatency { calls, p50_ms: p50, p99_ms: p99, ..StepLatency::default() },
@@ -244,7 +251,7 @@ mod tests {
             buyers: 2_000,
             calls: 12_345,
             in_flight: 7,
-            points: vec![point(100, 2.0, 5.0), point(300, 4.0, 20.0)],
+            points: vec![point(0.5, 100, 2.0, 5.0), point(2.0, 300, 4.0, 20.0)],
             seats: vec![("Flash sale".to_owned(), Seats { free: 50, held: 25, sold: 25 })],
             queue: Some(Queue { waiting: 1_000_000, inside: 100 }),
             faults: vec!["redis unavailable".to_owned()],

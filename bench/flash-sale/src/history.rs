@@ -145,7 +145,7 @@ impl Operation {
 /// One call and its response.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Call {
-    /// The event; 0 in histories of format 1, which have one.
+    /// The event. Calls of format 1 name none, which is 0: the only one of the run.
     #[serde(default)]
     pub event: u32,
     /// The buyer's number.
@@ -188,6 +188,9 @@ pub struct Call {
 pub struct BookingState {
     /// Its id.
     pub id: String,
+    /// Its event, if the response names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<u32>,
     /// Its owner.
     pub user: String,
     /// Its status.
@@ -210,6 +213,7 @@ impl BookingState {
         seats.sort_unstable();
         Some(BookingState {
             id: text("id")?,
+            event: body["event_id"].as_u64().and_then(|event| u32::try_from(event).ok()),
             user: text("user_id")?,
             status: text("status")?,
             version: body["version"].as_u64()?,
@@ -242,16 +246,18 @@ impl Writer {
     pub fn checking(run: Run) -> (Self, Written) {
         let (lines, mut waiting) = mpsc::channel::<Line>(LINES_WAITING_MAX);
         let checked = tokio::task::spawn_blocking(move || {
-            let mut reports = BookingReports::new(run);
+            let (mut reports, mut end) = (BookingReports::new(run), None);
             while let Some(line) = waiting.blocking_recv() {
                 match line {
                     Line::Call(call) => reports.add(&call),
-                    Line::End(_) => break,
-                    Line::Run(_) => {}
+                    Line::End(last) => {
+                        end = Some(last);
+                        break;
+                    }
+                    Line::Run(_) => return Err("a history has one run".into()),
                 }
             }
-            reports.finish();
-            Ok(Some(reports))
+            reports.complete(end.as_ref()).map(Some)
         });
         (Writer { lines }, Written(checked))
     }

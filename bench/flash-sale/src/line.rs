@@ -102,6 +102,8 @@ impl Buyer {
     /// A buyer who was waiting and asks again.
     pub fn of_waiter(shop: Arc<Shop>, waiter: Waiter) -> Self {
         let mut buyer = Buyer::new(shop, waiter.number);
+        let (crowd, options) = (&buyer.shop.crowd, &buyer.shop.options);
+        buyer.plan.rng = crowd.chance_after_wait(options, waiter.number, waiter.entries);
         buyer.due = waiter.due;
         buyer.attempt = waiter.attempt;
         buyer.entries = waiter.entries;

@@ -36,15 +36,20 @@ const WAIT_SECONDS_MAX: u64 = 3_600;
 ///
 /// Without --event it creates one, sells it to nobody else, and so can check the counts as well.
 /// At the end it waits until no seat is held and the archive has caught up, compares Redis,
-/// booking log and archive as `holdfastctl verify` does, and compares the archive with the
-/// responses that the buyers got. That part needs Redis and MongoDB: the settings of holdfastctl, above all
-/// HOLDFAST_REDIS_URL and HOLDFAST_MONGODB_URL; --no-verify leaves it out.
+/// booking log and archive as `holdfastctl verify` does, compares the archive with the
+/// responses that the buyers got, and compares Redis, archive and payment provider as
+/// `holdfastctl reconcile` does, without repairing anything. These parts need Redis and MongoDB: the
+/// settings of holdfastctl, above all HOLDFAST_REDIS_URL and HOLDFAST_MONGODB_URL; --no-verify leaves
+/// them out.
 ///
 /// Exits with 0 if all is clean, 1 if anything contradicts, 2 if it could not be run.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
-  A small sale on `make run`:
-    holdfast-flash-sale run --buyers 500 --seats 200 --rate 50
+  A small sale on `make run`, its responses checked against each other:
+    holdfast-flash-sale run --direct --no-verify --buyers 500 --seats 200 --rate 50
+
+  A scenario on services of its own, checked against these as well, from the top of the checkout:
+    make sale SCENARIO=stadium SALE=\"--scale 0.01\"
 
   Everybody in the first second, two processes behind no balancer, all want the front rows:
     holdfast-flash-sale run --url http://10.0.0.5:8000,http://10.0.0.6:8000 \\
@@ -67,8 +72,8 @@ pub struct RunOptions {
     /// Take this scenario's options, which others override; `scenarios` lists them
     #[arg(long, value_name = "NAME", help_heading = "Scenario")]
     pub scenario: Option<String>,
-    /// Shrink: so many times the buyers, bots and seats, at the root of it times the rates and the
-    /// length; 0.01 is a hundredth of the crowd within a tenth of the time
+    /// Multiplies buyers, bots and seats by FACTOR, and rates and spans by its square root: 0.01 is a
+    /// hundredth of the crowd within a tenth of the time
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = scale,
           help_heading = "Scenario")]
     pub scale: f64,

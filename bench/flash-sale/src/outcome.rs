@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hdrhistogram::Histogram;
 use holdfast_bench_report::result::{
-    Checked, EventResult, FORMAT, Generator, Latency, OperationResult, RunResult, Settled,
+    Checked, EventResult, FORMAT, Generator, Latency, OperationResult, RunResult, Seats, Settled,
 };
 use jiff::Timestamp;
 
@@ -41,14 +41,14 @@ pub fn result(shop: &Arc<Shop>, findings: Findings) -> RunResult {
         format: FORMAT,
         scenario: options.scenario.clone().unwrap_or_else(|| "custom".to_owned()),
         title: title(options, shop),
-        command: shown_command(std::env::args()),
+        command: shown_command(std::env::args_os().map(|word| word.to_string_lossy().into_owned())),
         began: began(shop.began_unix_ms),
         seconds: shop.sale_seconds(),
         machine: machine(programs),
         clean: is_clean(&checked),
         event: shop.events[0].id,
         total_seats: shop.events[0].total_seats,
-        events: events(shop, &record, &counts.events),
+        events: events(shop, (&record, &settled, &checked), &counts.events),
         buyers: shop.crowd.len() as u64,
         bots: shop.crowd.bots() as u64,
         fates: fates(&counts.fates),
@@ -110,12 +110,16 @@ fn shown_command(words: impl Iterator<Item = String>) -> Vec<String> {
     words.map(show).collect()
 }
 
+/// Hides the passwords of every address in a word, which may be a list.
 fn without_password(word: String) -> String {
-    let Some((scheme, rest)) = word.split_once("://") else { return word };
-    match rest.split_once('@') {
-        Some((_, host)) => format!("{scheme}://…@{host}"),
-        None => word,
-    }
+    let show = |part: &str| {
+        let hidden = part.split_once("://").and_then(|(scheme, rest)| {
+            let (_, host) = rest.rsplit_once('@')?;
+            Some(format!("{scheme}://…@{host}"))
+        });
+        hidden.unwrap_or_else(|| part.to_owned())
+    };
+    word.split(',').map(show).collect::<Vec<_>>().join(",")
 }
 
 fn began(unix_ms: u64) -> String {
@@ -124,9 +128,16 @@ fn began(unix_ms: u64) -> String {
     at.map(|at| at.to_string()).unwrap_or_default()
 }
 
-fn events(shop: &Shop, record: &Record, counts: &[Operations]) -> Vec<EventResult> {
+fn events(
+    shop: &Shop,
+    (record, settled, checked): (&Record, &Settled, &Checked),
+    counts: &[Operations],
+) -> Vec<EventResult> {
     let one = |(index, event): (usize, &crate::shop::EventOnSale)| {
-        let seats = record.seats.get(&event.id).copied().unwrap_or_default();
+        let mut seats = seats_at_the_end(record, checked, event.id);
+        if shop.events.len() == 1 && !is_read_at_the_end(record, event.id) {
+            seats.held = settled.held_seats;
+        }
         EventResult {
             id: event.id,
             name: event.name.clone(),
@@ -138,6 +149,32 @@ fn events(shop: &Shop, record: &Record, counts: &[Operations]) -> Vec<EventResul
         }
     };
     shop.events.iter().enumerate().map(one).collect()
+}
+
+fn is_read_at_the_end(record: &Record, event: u32) -> bool {
+    record.points.last().is_some_and(|point| point.seats.contains_key(&event))
+}
+
+/// Returns an event's seats at the end: those of the last look, or those that `verify` counted, or the
+/// latest that are known.
+fn seats_at_the_end(record: &Record, checked: &Checked, event: u32) -> Seats {
+    let latest = record.seats.get(&event).copied();
+    if let Some(seats) = latest.filter(|_| is_read_at_the_end(record, event)) {
+        return seats;
+    }
+    verified(checked, event).or(latest).unwrap_or_default()
+}
+
+/// Reads an event's seats in the report of `verify`; blocked ones count as sold here as well.
+fn verified(checked: &Checked, event: u32) -> Option<Seats> {
+    let events = checked.verify.as_ref()?["events"].as_array()?;
+    let found = events.iter().find(|one| one["event"] == event && one["loaded"] == true)?;
+    let number = |name: &str| found[name].as_u64();
+    Some(Seats {
+        free: number("free")?,
+        held: number("held")?,
+        sold: number("sold")? + number("blocked")?,
+    })
 }
 
 fn fates(counts: &BTreeMap<BuyerResult, u64>) -> BTreeMap<String, u64> {
@@ -170,10 +207,33 @@ mod tests {
     #[test]
     fn command_is_shown_without_secrets() {
         let words = "flash-sale run --admin-key hunter2 --admin-key=hunter2 \
-                     --url http://ann:pw@host:1 --seats 5";
+                     --url http://ann:pw@host:1,http://eve:p@w@host:2,http://host:3 --wants 1:2,2:3";
         let shown = shown_command(words.split_whitespace().map(str::to_owned)).join(" ");
-        let expected = "flash-sale run --admin-key … --admin-key=… --url http://…@host:1 --seats 5";
+        let expected = "flash-sale run --admin-key … --admin-key=… \
+                        --url http://…@host:1,http://…@host:2,http://host:3 --wants 1:2,2:3";
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn seats_at_the_end_are_those_of_the_last_look_or_of_verify() {
+        use holdfast_bench_report::result::Point;
+        let looked = Seats { free: 1, held: 2, sold: 3 };
+        let point = |seats: &[(u32, Seats)]| Point {
+            seats: seats.iter().copied().collect(),
+            ..Point::default()
+        };
+        let mut record = Record { seats: BTreeMap::from([(7, looked)]), ..Record::default() };
+        record.points = vec![point(&[(7, looked)]), point(&[])];
+        let event = serde_json::json!({
+            "event": 7, "loaded": true, "free": 0, "held": 1, "sold": 4, "blocked": 1,
+        });
+        let verify = Some(serde_json::json!({ "events": [event] }));
+        let checked = Checked { verify, ..Checked::default() };
+        let sold = |record: &Record, checked: &Checked| seats_at_the_end(record, checked, 7).sold;
+        assert_eq!(sold(&record, &checked), 5);
+        assert_eq!(sold(&record, &Checked::default()), 3);
+        record.points.push(point(&[(7, looked)]));
+        assert_eq!(sold(&record, &checked), 3);
     }
 
     #[test]

@@ -150,6 +150,13 @@ impl Crowd {
             rng,
         }
     }
+
+    /// Returns a buyer's chance after a wait in the waiting room that it has passed so often before:
+    /// not what it has drawn already, and the same each time.
+    pub fn chance_after_wait(&self, options: &RunOptions, number: u32, entries: u32) -> StdRng {
+        let waits = u64::from(entries) + 1;
+        generator(options.seed, (waits << u32::BITS) | (u64::from(number) + 1))
+    }
 }
 
 fn intent(options: &RunOptions, rng: &mut StdRng) -> Intent {
@@ -222,6 +229,20 @@ mod tests {
         };
         assert_eq!(shape(7), shape(7));
         assert_ne!(shape(7), shape(8));
+    }
+
+    #[test]
+    fn every_wait_is_followed_by_another_chance() {
+        let options = options("--buyers 3");
+        let crowd = Crowd::draw(&options).unwrap();
+        let mut chances = vec![crowd.plan(&options, 1).rng];
+        for (number, entries) in [(1, 0), (1, 1), (1, 2), (2, 0)] {
+            let chance = || crowd.chance_after_wait(&options, number, entries);
+            assert_eq!(chance().random::<u64>(), chance().random::<u64>());
+            chances.push(chance());
+        }
+        let drawn: HashSet<u64> = chances.iter_mut().map(|chance| chance.random()).collect();
+        assert_eq!(drawn.len(), 5);
     }
 
     #[test]

@@ -19,7 +19,8 @@ use crate::tally::Tally;
 const ROW_SEATS: u32 = 50;
 /// From the last preparation to the sale's beginning: time to send the first buyers out.
 const OPENS_AFTER: Duration = Duration::from_millis(500);
-/// Attempts to read what a busy server does not serve at the moment, and the pause between two.
+/// Attempts to read what a busy server does not serve at the moment or limits, and the pause between
+/// two without `Retry-After`.
 const READ_TRIES_MAX: u32 = 5;
 const READ_PAUSE: Duration = Duration::from_secs(1);
 /// The longest wait for a waiting room to be on, seconds.
@@ -190,7 +191,8 @@ pub fn request(method: Method, path: String) -> HttpRequest {
     HttpRequest { method, path, headers: Vec::new(), raw: false, body: None }
 }
 
-/// Returns the body of a success. A read that the server cannot serve at the moment is repeated.
+/// Returns the body of a success. A read that the server limits, or cannot serve at the moment, is
+/// repeated after its `Retry-After`.
 async fn answered(client: &Client, request: &HttpRequest) -> Result<Vec<u8>, Failure> {
     let what = || format!("{} {}", request.method, request.path);
     let mut tries = if request.method == Method::GET { READ_TRIES_MAX } else { 1 };
@@ -198,7 +200,7 @@ async fn answered(client: &Client, request: &HttpRequest) -> Result<Vec<u8>, Fai
         tries -= 1;
         match client.call(request).await.reply {
             Ok(reply) if reply.status < 300 => return Ok(reply.body.to_vec()),
-            Ok(reply) if reply.status == 503 && tries > 0 => {
+            Ok(reply) if matches!(reply.status, 429 | 503) && tries > 0 => {
                 tokio::time::sleep(reply.retry_after.unwrap_or(READ_PAUSE)).await;
             }
             Ok(reply) => {

@@ -24,7 +24,7 @@ const POINTS_MAX: usize = 110;
 /// Columns and rows of a terminal that does not say how many it has.
 const SIZE_DEFAULT: (u16, u16) = (80, 24);
 
-/// What shows a sale; it ends when this is dropped.
+/// Shows a sale until it is dropped.
 pub struct View {
     task: Option<JoinHandle<()>>,
     is_live: bool,
@@ -62,7 +62,7 @@ async fn draw(shop: Arc<Shop>, watch: Watch) {
         let mut lines = frame(&shop, &watch).lines(columns.into());
         // More would scroll, and could not be drawn over.
         lines.truncate(usize::from(rows.saturating_sub(1)));
-        // A terminal that is gone ends the view, not the sale.
+        // If the terminal is closed, the view ends and the sale continues.
         if redraw(&lines).is_err() {
             return;
         }
@@ -128,7 +128,7 @@ impl Waiting {
         let bar = ProgressBar::with_draw_target(None, target);
         let bar = match ProgressStyle::with_template("{elapsed_precise} {spinner} {msg}") {
             Ok(style) => bar.with_style(style),
-            // A template of ours that is wrong costs its looks, not the run.
+            // An invalid template must not end the run: the default style is used.
             Err(_) => bar,
         };
         bar.set_message(what);

@@ -13,12 +13,13 @@ use crate::Failure;
 use crate::behind::{Behind, Measuring};
 use crate::books::Books;
 use crate::check::{BookingReports, against_archive, against_itself};
-use crate::history::{End, Line};
+use crate::history::{End, Line, Written};
 use crate::options::{CheckOptions, CompareOptions, ProgressKind, ReportOptions, RunOptions};
 use crate::outcome::{Findings, is_clean, result};
 use crate::plan::Crowd;
 use crate::prepare::{held_seats, open};
 use crate::progress::{View, Waiting};
+use crate::sampler::seats_pause;
 use crate::sell::sell;
 use crate::series::Recorder;
 use crate::shop::Shop;
@@ -52,14 +53,12 @@ pub async fn run(options: RunOptions) -> Result<bool, Failure> {
     };
     let settled = settle(&shop, books.as_ref(), (behind, measuring), end.ended_ns).await?;
     let record = recorder.end().await?;
+    let mut checked = Checked { calls: end.calls, ..Checked::default() };
     shop.history.write(Line::End(end)).await;
-    let reports = match written.finish().await? {
-        Some(reports) => reports,
-        None => BookingReports::read(&shop.options.history)?,
-    };
-    let kept = shop.options.keeps_history().then_some(shop.options.history.as_path());
-    let kind = shop.options.output.progress;
-    let mut checked = check_reports(kept, &reports, books.as_ref(), Duration::ZERO, kind).await?;
+    let failure = check_run(&shop, written, books.as_ref(), &mut checked).await.err();
+    if let Some(error) = &failure {
+        checked.problems.push(format!("the checks could not be completed: {error}"));
+    }
     if settled.held_seats > 0 && shop.options.event.is_none() {
         checked.problems.push(format!("{} seats are still held", settled.held_seats));
     }
@@ -69,7 +68,26 @@ pub async fn run(options: RunOptions) -> Result<bool, Failure> {
     };
     let result = result(&shop, Findings { record, settled, checked, programs });
     leave(&shop.options, &result)?;
-    Ok(result.clean)
+    failure.map_or(Ok(result.clean), Err)
+}
+
+/// Makes every check of a finished run. If one fails, `checked` has what is known until then.
+async fn check_run(
+    shop: &Shop,
+    written: Written,
+    books: Option<&Books>,
+    checked: &mut Checked,
+) -> Result<(), Failure> {
+    let history = &shop.options.history;
+    if shop.options.keeps_history() {
+        checked.history = Some(history.display().to_string());
+    }
+    let reports = match written.finish().await? {
+        Some(reports) => reports,
+        None => BookingReports::read(history)?,
+    };
+    let kind = shop.options.output.progress;
+    check_reports(&reports, books, Duration::ZERO, kind, checked).await
 }
 
 /// Prints the result, and writes the files that the options name.
@@ -93,8 +111,9 @@ pub async fn check(options: CheckOptions) -> Result<bool, Failure> {
     };
     let wait = Duration::from_secs(options.wait_seconds);
     let reports = BookingReports::read(&options.history)?;
-    let path = Some(options.history.as_path());
-    let checked = check_reports(path, &reports, books.as_ref(), wait, ProgressKind::Auto).await?;
+    let history = Some(options.history.display().to_string());
+    let mut checked = Checked { history, ..Checked::default() };
+    check_reports(&reports, books.as_ref(), wait, ProgressKind::Auto, &mut checked).await?;
     let json = serde_json::to_string_pretty(&checked)?;
     say(&if options.json { json } else { text::of_checks(&checked) })?;
     Ok(is_clean(&checked))
@@ -122,7 +141,7 @@ pub fn compare(options: &CompareOptions) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Prints a text on standard output. Who reads no further, such as `head`, is no failure.
+/// Prints a text on standard output. A closed pipe (`head`) is not an error.
 pub fn say(text: &str) -> Result<(), Failure> {
     match writeln!(std::io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
@@ -165,13 +184,14 @@ async fn settle(
         Ok::<_, Failure>(in_time.then(|| last_answer.elapsed().as_secs_f64()))
     };
     let watcher = format!("{}-settle", shop.name);
+    let pause = seats_pause(shop).max(HELD_PAUSE);
     let no_holds = async {
         loop {
             let (held, over) = (held_seats(shop, &watcher).await, Instant::now() >= until);
             match held {
                 Ok(held) if held == 0 || over => return Ok::<_, Failure>(held),
                 Err(error) if over => return Err(error),
-                Ok(_) | Err(_) => tokio::time::sleep(HELD_PAUSE).await,
+                Ok(_) | Err(_) => tokio::time::sleep(pause).await,
             }
         }
     };
@@ -188,33 +208,29 @@ async fn settle(
 }
 
 async fn check_reports(
-    history: Option<&Path>,
     reports: &BookingReports,
     books: Option<&Books>,
     wait: Duration,
     progress: ProgressKind,
-) -> Result<Checked, Failure> {
+    checked: &mut Checked,
+) -> Result<(), Failure> {
     let _waiting = Waiting::show("checking", progress);
     let confirmed = reports.bookings.values().filter(|one| one.confirmed_ns.is_some());
-    let mut checked = Checked {
-        history: history.map(|path| path.display().to_string()),
-        calls: reports.calls,
-        bookings: reports.bookings.len() as u64,
-        confirmed: confirmed.count() as u64,
-        problems: against_itself(reports),
-        ..Checked::default()
-    };
-    let Some(books) = books else { return Ok(checked) };
+    checked.calls = reports.calls;
+    checked.bookings = reports.bookings.len() as u64;
+    checked.confirmed = confirmed.count() as u64;
+    checked.problems = against_itself(reports);
+    let Some(books) = books else { return Ok(()) };
     let events: Vec<u32> = reports.run.events.iter().map(|one| one.event).collect();
     let report = books.verify(&events, wait).await?;
+    checked.verify = Some(serde_json::to_value(&report)?);
     for event in &events {
         let archived = books.bookings(*event).await?;
         let counts = report.events.iter().find(|one| one.event == *event && one.loaded);
         let sold = counts.map(|one| u64::from(one.sold));
         checked.problems.extend(against_archive(reports, *event, &archived, sold));
     }
-    checked.verify = Some(serde_json::to_value(report)?);
     let payments = books.reconcile(&events, wait.max(RECONCILE_WAIT)).await?;
     checked.reconcile = Some(serde_json::to_value(payments)?);
-    Ok(checked)
+    Ok(())
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use holdfast_bench_report::result::{Queue, Seats};
 use hyper::Method;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use crate::Failure;
 use crate::client::{Client, HttpRequest, Target};
@@ -16,7 +17,8 @@ use crate::shop::Shop;
 
 /// Longest of these calls: the next step begins a second after this one.
 const TIMEOUT: Duration = Duration::from_millis(900);
-/// Pause between two reads of the seats without an admin key: the server grants 20 a minute.
+/// Pause between two reads of one event's seats without an admin key: the server grants 20 a minute.
+/// Several events share them.
 const PUBLIC_PAUSE: Duration = Duration::from_secs(4);
 /// Connections of this kind to each process.
 const CALLS_MAX: usize = 8;
@@ -25,7 +27,7 @@ const CALLS_MAX: usize = 8;
 pub struct Sampler {
     shop: Arc<Shop>,
     /// One client a process.
-    clients: Vec<Client>,
+    clients: Vec<Arc<Client>>,
     headers: Vec<(&'static str, String)>,
     /// When the seats may be read again.
     next_seats: Instant,
@@ -56,6 +58,7 @@ impl Sampler {
                 in_flight_max: CALLS_MAX,
                 timeout: TIMEOUT,
             })
+            .map(Arc::new)
         };
         let clients = shop.options.url.iter().map(client).collect::<Result<_, _>>()?;
         let mut headers = admin_key(&shop.options);
@@ -63,10 +66,10 @@ impl Sampler {
         Ok(Sampler { shop, clients, headers, next_seats: Instant::now() })
     }
 
-    /// Looks once, within a second.
-    pub async fn look(&mut self) -> Sample {
+    /// Looks once, within a second; the last look reads the seats even if a pause has not ended.
+    pub async fn look(&mut self, is_last: bool) -> Sample {
         let mut sample = Sample::default();
-        let seats_due = Instant::now() >= self.next_seats;
+        let seats_due = is_last || Instant::now() >= self.next_seats;
         let (seats, queue, health) = tokio::join!(
             async {
                 match seats_due {
@@ -80,32 +83,41 @@ impl Sampler {
         sample.queue = queue;
         (sample.faults, sample.version) = health;
         if seats_due {
-            let is_public = self.shop.options.admin_key.is_none();
-            let least = if is_public { PUBLIC_PAUSE } else { Duration::ZERO };
+            let least = seats_pause(&self.shop);
             self.next_seats = Instant::now() + seats.1.unwrap_or(least).max(least);
             sample.seats = seats.0;
         }
         sample
     }
 
-    async fn get(&self, client: &Client, path: String) -> Result<(u16, Value), Option<Duration>> {
+    fn get(
+        &self,
+        client: &Arc<Client>,
+        path: String,
+    ) -> impl Future<Output = Result<(u16, Value), Option<Duration>>> + Send + use<> {
+        let client = client.clone();
         let request = HttpRequest { headers: self.headers.clone(), ..request(Method::GET, path) };
-        match client.call(&request).await.reply {
-            Ok(reply) if reply.status == 429 => Err(reply.retry_after),
-            Ok(reply) => Ok((reply.status, reply.json())),
-            Err(_) => Err(None),
+        async move {
+            match client.call(&request).await.reply {
+                Ok(reply) if reply.status == 429 => Err(reply.retry_after),
+                Ok(reply) => Ok((reply.status, reply.json())),
+                Err(_) => Err(None),
+            }
         }
     }
 
     /// The seats by event, and how long to wait before the next read if the server said so.
     async fn seats(&self) -> (BTreeMap<u32, Seats>, Option<Duration>) {
-        let (mut all, mut pause) = (BTreeMap::new(), None);
+        let mut reads = JoinSet::new();
         for event in &self.shop.events {
-            let path = format!("/api/v1/events/{}/availability", event.id);
-            match self.get(&self.clients[0], path).await {
-                Ok((200, body)) => {
-                    all.extend(seats_of(&body).map(|seats| (event.id, seats)));
-                }
+            let id = event.id;
+            let read = self.get(&self.clients[0], format!("/api/v1/events/{id}/availability"));
+            reads.spawn(async move { (id, read.await) });
+        }
+        let (mut all, mut pause) = (BTreeMap::new(), None);
+        for (id, read) in reads.join_all().await {
+            match read {
+                Ok((200, body)) => all.extend(seats_of(&body).map(|seats| (id, seats))),
                 Ok(_) => {}
                 Err(retry_after) => pause = pause.max(retry_after),
             }
@@ -124,9 +136,14 @@ impl Sampler {
     }
 
     async fn health(&self) -> (Vec<String>, Option<String>) {
-        let (mut faults, mut version) = (Vec::new(), None);
+        let mut reads = JoinSet::new();
         for (client, url) in self.clients.iter().zip(&self.shop.options.url) {
-            match self.get(client, "/health/ready".to_owned()).await {
+            let (read, url) = (self.get(client, "/health/ready".to_owned()), url.clone());
+            reads.spawn(async move { (url, read.await) });
+        }
+        let (mut faults, mut version) = (Vec::new(), None);
+        for (url, read) in reads.join_all().await {
+            match read {
                 Ok((_, body)) => {
                     version = body["version"].as_str().map(str::to_owned).or(version);
                     faults.extend(
@@ -137,6 +154,15 @@ impl Sampler {
             }
         }
         (faults, version)
+    }
+}
+
+/// Returns the pause between two reads of the seats, which the server limits for those without an
+/// admin key.
+pub fn seats_pause(shop: &Shop) -> Duration {
+    match shop.options.admin_key {
+        Some(_) => Duration::ZERO,
+        None => PUBLIC_PAUSE * shop.events.len() as u32,
     }
 }
 

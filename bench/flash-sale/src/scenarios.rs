@@ -78,7 +78,9 @@ pub const SCENARIOS: [Scenario; 7] = [
 ];
 
 /// Options of a new event, which are left out where `--event` names one.
-const OF_NEW_EVENTS: [&str; 3] = ["--seats", "--hold-ttl-seconds", "--seats-per-user"];
+const OF_NEW_EVENTS: [&str; 4] = ["--seats", "--hold-ttl-seconds", "--seats-per-user", "--room"];
+/// The option of a second new event, which cannot be beside one that `--event` names.
+const SECOND_EVENT: &str = "--quiet-seats";
 
 /// Returns a scenario by its name.
 pub fn named(name: &str) -> Option<&'static Scenario> {
@@ -102,7 +104,8 @@ fn spaced(words: &str) -> String {
 /// Puts a scenario's options before those of the command line, so that these override them.
 ///
 /// # Errors
-/// If there is no such scenario, or `--quick` has none to shorten.
+/// If there is no such scenario, it needs two new events and `--event` names one, or `--quick` has no
+/// scenario to shorten.
 pub fn expand(words: Vec<OsString>) -> Result<Vec<OsString>, String> {
     let is_run = words.get(1).is_some_and(|word| word == "run");
     let own = words.get(2..).filter(|_| is_run).unwrap_or_default();
@@ -116,6 +119,11 @@ pub fn expand(words: Vec<OsString>) -> Result<Vec<OsString>, String> {
         format!("no scenario {name:?}; there are {names}")
     })?;
     let has_event = value_of(own, "--event").is_some();
+    if has_event && scenario.words.contains(SECOND_EVENT) {
+        return Err(format!(
+            "--scenario {name} sells two events that it creates; leave --event out"
+        ));
+    }
     let quick = if is_quick { scenario.quick } else { "" };
     let mut all = words[..2].to_vec();
     let mut given = scenario.words.split_whitespace().chain(quick.split_whitespace());
@@ -183,6 +191,8 @@ mod tests {
         assert_eq!(options.wants, "2".parse().unwrap());
         let options = parsed("--scenario last-ten-seats --event 7");
         assert_eq!((options.event, options.buyers), (Some(7), 1_000));
+        let options = parsed("--scenario waiting-room --event 7");
+        assert_eq!((options.event, options.room.limit), (Some(7), None));
     }
 
     #[test]
@@ -193,5 +203,6 @@ mod tests {
         };
         assert!(expand("x run --scenario stadion").contains("last-ten-seats"));
         assert!(expand("x run --quick").contains("--scenario"));
+        assert!(expand("x run --scenario two-events --event 7").contains("leave --event out"));
     }
 }

@@ -72,21 +72,22 @@ impl Recorder {
         let (stop, mut stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             let began = shop.began;
-            for number in 1.. {
-                let end = began + STEP * number;
+            let mut end = began + STEP;
+            loop {
                 let is_last = tokio::select! {
                     () = tokio::time::sleep_until(end.into()) => false,
                     _ = &mut stopped => true,
                 };
-                // A machine that is too busy makes a step longer, never two points of one moment.
+                // A machine that is too busy makes a step longer; steps that were missed are not made up for.
                 let seconds = Instant::now().saturating_duration_since(began).as_secs_f64();
                 let step = shop.tally.end_step();
-                let sample = sampler.look().await;
+                let sample = sampler.look(is_last).await;
                 let ids: Vec<u32> = shop.events.iter().map(|event| event.id).collect();
                 watch.lock().add(seconds, &ids, &step, sample, behind.now());
                 if is_last {
                     break;
                 }
+                end = next_end(began, Instant::now());
             }
         });
         Ok(Recorder { record, stop, task })
@@ -167,6 +168,12 @@ impl Record {
     }
 }
 
+/// Returns the first multiple of a step after `now`.
+fn next_end(began: Instant, now: Instant) -> Instant {
+    let steps = now.saturating_duration_since(began).as_millis() / STEP.as_millis();
+    began + STEP * (steps as u32 + 1)
+}
+
 fn is_failing(step: &Step) -> bool {
     let count = |class| step.outcomes.get(&class).copied().unwrap_or(0);
     let failed = count(OutcomeClass::Failed) + count(OutcomeClass::Unavailable);
@@ -207,6 +214,13 @@ mod tests {
         let times: Vec<_> =
             record.incidents.iter().map(|one| (one.seconds, one.ended_seconds)).collect();
         assert_eq!(times, [(1.0, Some(3.0)), (2.0, Some(3.0)), (4.0, None)]);
+    }
+
+    #[test]
+    fn steps_that_were_missed_are_skipped() {
+        let began = Instant::now();
+        let next = |ms| next_end(began, began + Duration::from_millis(ms)) - began;
+        assert_eq!([0, 999, 1_000, 1_001, 7_400].map(|ms| next(ms).as_secs()), [1, 1, 2, 2, 8]);
     }
 
     #[test]

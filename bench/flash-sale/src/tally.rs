@@ -69,7 +69,7 @@ impl BuyerResult {
 pub enum OutcomeClass {
     /// 2xx.
     Granted,
-    /// 402, 403, 404, 409.
+    /// 402, 403, 404, 409, 410.
     Refused,
     /// 429.
     Limited,
@@ -86,7 +86,7 @@ impl OutcomeClass {
     pub fn of(status: Option<u16>) -> Self {
         match status {
             Some(200..=299) => OutcomeClass::Granted,
-            Some(402 | 403 | 404 | 409) => OutcomeClass::Refused,
+            Some(402 | 403 | 404 | 409 | 410) => OutcomeClass::Refused,
             Some(429) => OutcomeClass::Limited,
             Some(503) => OutcomeClass::Unavailable,
             None | Some(500..=599) => OutcomeClass::Failed,

@@ -81,7 +81,7 @@ fn bots(result: &RunResult) -> String {
         percent(bought(&result.fates), result.buyers - result.bots),
     );
     if bots_limited == 0 {
-        text += "\nNo bot was limited: the server only observes (HOLDFAST_LIMITS=observe)";
+        text += "\nNo bot was limited: the server probably only observes (HOLDFAST_LIMITS=observe)";
     }
     text
 }

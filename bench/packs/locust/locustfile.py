@@ -5,8 +5,9 @@
 
 Each answer is counted under what it means: `hold: granted`, `hold: refused (seats_unavailable)`,
 `bot: limited (429)`. Refusals are answers and not failures. 429 and 503 are sent again after their
-`Retry-After`. The exit status is 1 if an answer is one that no server should give, if no hold was
-granted, or if the 99th percentile of refusals is above P99_MS.
+`Retry-After`; after three repetitions they are given up. The exit status is 1 if an answer is one that
+no server should give, if more than 1 % of the requests of buyers were given up, if no hold was granted,
+or if the 99th percentile of refusals is above P99_MS.
 
 BASE_URL, EVENT_ID or ADMIN_KEY, SEATS, TOKENS_FILE, THINK and others: bench/packs/README.md.
 """
@@ -35,11 +36,15 @@ FOLLOW_SECONDS = float(os.environ.get("FOLLOW_SECONDS") or 10)
 SUMMARY_JSON = os.environ.get("SUMMARY_JSON", "")
 # Names that programs give themselves are refused by the bot rules, except where users are trusted.
 USER_AGENT = os.environ.get("USER_AGENT") or "Mozilla/5.0 (load test)"
+# What is sent again, by its names in counts.
+REPEATED = ("limited (429)", "unavailable (503)")
 SEATS_A_BUYER_MAX = 4
 ATTEMPTS_MAX = 3
 REPETITIONS_MAX = 3
 RETRY_AFTER_SECONDS_MAX = 10.0
 LOOKS_MAX = 10
+# Most requests of buyers that may be given up. Bots are there to be limited.
+GIVEN_UP_SHARE_MAX = 0.01
 
 
 class Answer(NamedTuple):
@@ -74,7 +79,7 @@ class Client(FastHttpUser):
         if key:
             headers["Idempotency-Key"] = key
         answer, pause = Answer(0, None, b""), 0.0
-        for _ in range(REPETITIONS_MAX + 1):
+        for turn in range(REPETITIONS_MAX + 1):
             gevent.sleep(pause)
             with self.client.request(
                 method, path, name=operation, headers=headers, json=body, catch_response=True
@@ -90,8 +95,9 @@ class Client(FastHttpUser):
                 if answer.status not in (429, 503) or says is None:
                     fail(response, operation, answer)
                     return answer
-                label = "limited (429)" if answer.status == 429 else "unavailable (503)"
-                count(response, f"{operation}: {label}")
+                label = REPEATED[0] if answer.status == 429 else REPEATED[1]
+                given_up = "given up, " if turn == REPETITIONS_MAX else ""
+                count(response, f"{operation}: {given_up}{label}")
                 pause = min(float(says), RETRY_AFTER_SECONDS_MAX)
         return answer
 
@@ -346,12 +352,27 @@ def judge(environment: Environment, **_: Any) -> None:
             json.dump({"counts": counts, "failed": problems}, file)
 
 
+def is_given_up(name: str) -> bool:
+    """Whether requests of buyers are counted under this name that were limited to the end."""
+    return ": given up, " in name and not name.startswith("bot: ")
+
+
 def problems_of(environment: Environment, counts: Dict[str, int]) -> Iterator[str]:
     """What must not be."""
     for error in environment.stats.errors.values():
         yield f"{error.name}: {error.occurrences} × {error.error}"
     if not counts.get("hold: granted") and not counts.get("bot: granted"):
         yield "no hold was granted"
+    # Each request once: without those that were sent again, and without bots and streams.
+    requests = {
+        name: number
+        for name, number in counts.items()
+        if not name.startswith(("bot: ", "stream: ")) and not name.endswith(REPEATED)
+    }
+    requests.update({name: number for name, number in counts.items() if is_given_up(name)})
+    given_up = sum(number for name, number in requests.items() if is_given_up(name))
+    if given_up > GIVEN_UP_SHARE_MAX * sum(requests.values()):
+        yield f"{given_up} of {sum(requests.values())} requests were given up after repetitions"
     for (name, _), entry in environment.stats.entries.items():
         p99 = entry.get_response_time_percentile(0.99) or 0
         if name.startswith("hold: refused") and p99 > P99_MS:

@@ -189,7 +189,7 @@ pub struct Point {
     /// Latencies of people's calls that were answered in it, by operation.
     pub operations: BTreeMap<String, StepLatency>,
     /// People's calls that were answered in it, by what came of them: `granted`, `refused` (409, 403,
-    /// 402, 404), `limited` (429), `unavailable` (503), `failed` (no response, other 5xx), `other`.
+    /// 402, 404, 410), `limited` (429), `unavailable` (503), `failed` (no response, other 5xx), `other`.
     pub outcomes: BTreeMap<String, u64>,
     /// The same of bots.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -55,7 +55,8 @@ on_one_redis!(
     }
 );
 
-// Only the heads in the archive show this loss: nobody who read the lost entries lives, and nobody asks.
+// Only the heads in the archive show this loss: no process that read the lost entries survives, and no
+// request reads the bookings.
 on_one_redis!(loss_is_repaired_though_nobody_asks_for_the_booking, async |flavor| {
     confirmed_stays_confirmed(flavor, CRASHES[0], Owners::Wait).await;
 });

@@ -1,11 +1,11 @@
 //! The bookings of a history, each with the states that responses reported.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use super::CLOCK_SLACK_NS;
 use crate::Failure;
-use crate::history::{BookingState, Call, Line, Operation, Reader, Run};
+use crate::history::{BookingState, Call, End, Line, Operation, Reader, Run};
 
 /// One booking and when each of its states was reported.
 #[derive(Clone, Debug)]
@@ -47,6 +47,8 @@ pub struct BookingReports {
     request_indices: HashMap<(String, Option<String>, String), usize>,
     /// When each was first sent, and the booking of its response.
     hold_requests: Vec<(u64, Option<String>)>,
+    /// Events of calls that the run does not name.
+    unknown_events: BTreeSet<u32>,
 }
 
 impl BookingReports {
@@ -62,11 +64,19 @@ impl BookingReports {
                 Line::Run(_) => return Err("a history has one run".into()),
             }
         }
-        reports.finish();
+        reports.complete(end.as_ref())
+    }
+
+    /// Completes the reports.
+    ///
+    /// # Errors
+    /// If there is no end, or it counts other calls than were added.
+    pub fn complete(mut self, end: Option<&End>) -> Result<Self, Failure> {
+        self.finish();
         match end {
-            Some(end) if end.calls == reports.calls => Ok(reports),
+            Some(end) if end.calls == self.calls => Ok(self),
             Some(end) => {
-                let (expected, found) = (end.calls, reports.calls);
+                let (expected, found) = (end.calls, self.calls);
                 Err(format!("the history has {found} calls, its last line counts {expected}")
                     .into())
             }
@@ -83,27 +93,42 @@ impl BookingReports {
             contradictions: Vec::new(),
             request_indices: HashMap::new(),
             hold_requests: Vec::new(),
+            unknown_events: BTreeSet::new(),
         }
     }
 
     /// Adds a call. Calls must be added in the order of their responses.
     pub fn add(&mut self, call: &Call) {
         self.calls += 1;
+        let event = self.event_of(call);
         match call.operation {
             Operation::Map | Operation::Join | Operation::Wait | Operation::Leave => {}
-            Operation::Hold => self.add_hold(call),
-            Operation::Confirm | Operation::Look | Operation::Cancel => self.add_other(call),
+            Operation::Hold => self.add_hold(call, event),
+            Operation::Confirm | Operation::Look | Operation::Cancel => self.add_other(call, event),
         }
     }
 
-    /// Completes the reports; call it after the last [`Self::add`].
-    pub fn finish(&mut self) {
+    /// Returns a call's event. One that the run does not name is a contradiction, because nothing
+    /// else would be compared with it.
+    fn event_of(&mut self, call: &Call) -> u32 {
+        // Calls of format 1 name no event.
+        let is_unnamed = self.run.format == 1 && call.event == 0;
+        let event = if is_unnamed { self.run.events[0].event } else { call.event };
+        let is_known = self.run.events.iter().any(|one| one.event == event);
+        if !is_known && self.unknown_events.insert(event) {
+            self.contradictions.push(format!("calls of event {event}, which is not of this run"));
+        }
+        event
+    }
+
+    /// Computes when each booking's hold was first sent; call it after the last [`Self::add`].
+    pub(super) fn finish(&mut self) {
         for report in self.bookings.values_mut() {
             report.requested_ns = self.hold_requests[report.request].0;
         }
     }
 
-    fn add_hold(&mut self, call: &Call) {
+    fn add_hold(&mut self, call: &Call, event: u32) {
         let Some(sent_ns) = call.sent_ns else { return };
         let body = call.request.as_ref().map(ToString::to_string).unwrap_or_default();
         let name = (call.user.clone(), call.key.clone(), body);
@@ -115,10 +140,9 @@ impl BookingReports {
         *first_sent_ns = (*first_sent_ns).min(sent_ns);
         let Some(booking) = &call.booking else { return };
         // After its booking has ended the same request creates a new one.
-        let event = if call.event == 0 { self.run.events[0].event } else { call.event };
         let lapses = *first_sent_ns + ttl_ns(&self.run, event);
         let before = answered_by.replace(booking.id.clone());
-        self.compare_to_request(call, booking);
+        self.compare_to_request(call, booking, event);
         if let (Some(before), Some(key)) = (before, &call.key)
             && before != booking.id
             && call.answered_ns + CLOCK_SLACK_NS < lapses
@@ -127,7 +151,7 @@ impl BookingReports {
             self.contradictions.push(format!("key {key} was answered with bookings {ids}"));
         }
         if self.bookings.contains_key(&booking.id) {
-            return self.compare(booking);
+            return self.compare(booking, event);
         }
         let report = BookingReport {
             event,
@@ -144,9 +168,9 @@ impl BookingReports {
         self.bookings.insert(booking.id.clone(), report);
     }
 
-    fn add_other(&mut self, call: &Call) {
+    fn add_other(&mut self, call: &Call, event: u32) {
         if let Some(booking) = &call.booking {
-            self.compare(booking);
+            self.compare(booking, event);
         }
         let Some(about) = &call.about else { return };
         let Some(report) = self.bookings.get_mut(about) else {
@@ -189,10 +213,15 @@ impl BookingReports {
         }
     }
 
-    fn compare_to_request(&mut self, call: &Call, booking: &BookingState) {
+    fn compare_to_request(&mut self, call: &Call, booking: &BookingState, event: u32) {
         if booking.user != call.user {
             let (id, owner, user) = (&booking.id, &booking.user, &call.user);
             self.contradictions.push(format!("{user} got booking {id} of {owner}"));
+        }
+        if let Some(other) = booking.event.filter(|other| *other != event) {
+            let id = &booking.id;
+            self.contradictions
+                .push(format!("booking {id} is of event {other}, the request was for {event}"));
         }
         let Some(request) = &call.request else { return };
         let requested = request["seat_ids"].as_array().map(|seats| {
@@ -211,10 +240,18 @@ impl BookingReports {
         }
     }
 
-    /// Checks that a booking's owner, seats and price are those of its first report.
-    fn compare(&mut self, booking: &BookingState) {
+    /// Checks that a booking's event, owner, seats and price are those of its first report.
+    fn compare(&mut self, booking: &BookingState, event: u32) {
         let Some(report) = self.bookings.get(&booking.id) else { return };
-        let first = &report.booking;
+        let (first, of_first) = (&report.booking, report.event);
+        let reported = booking.event.unwrap_or(event);
+        if event != of_first || reported != of_first {
+            let id = &booking.id;
+            self.contradictions.push(format!(
+                "booking {id} is of event {of_first}, and a call of event {event} reported it of \
+                 event {reported}"
+            ));
+        }
         let fixed = |state: &BookingState| (state.user.clone(), state.seats.clone(), state.amount);
         if fixed(first) != fixed(booking) {
             let (id, before, after) = (&booking.id, fixed(first), fixed(booking));
@@ -223,7 +260,8 @@ impl BookingReports {
     }
 }
 
-/// Returns how long an event's holds last, ns. An event that is not of the run has no certain span.
+/// Returns how long an event's holds last, ns. An event that is not of the run has no certain span,
+/// and calls of it are a contradiction.
 pub(super) fn ttl_ns(run: &Run, event: u32) -> u64 {
     let sold = run.events.iter().find(|one| one.event == event);
     sold.map_or(0, |one| one.hold_ttl_ms * 1_000_000)

@@ -21,6 +21,7 @@ fn id(n: u8) -> String {
 fn state(n: u8, user: &str, status: &str, seats: &[u32]) -> BookingState {
     BookingState {
         id: id(n),
+        event: None,
         user: user.to_owned(),
         status: status.to_owned(),
         version: 1,
@@ -257,4 +258,100 @@ fn payment_with_a_lost_response_may_be_a_sale() {
     let sold = [archived(1, "ann", &[1], Some(Outcome::Sold))];
     assert_eq!(against_archive(&paid().add(lost).finish(), 1, &sold, Some(1)), [""; 0]);
     expect(against_archive(&paid().finish(), 1, &sold, Some(1)), "never paid, in the archive sold");
+}
+
+#[test]
+fn calls_of_an_event_that_is_not_of_the_run_are_a_contradiction() {
+    for event in [0, 3] {
+        let hold = |n, user: &str, at| Call {
+            event,
+            status: Some(201),
+            booking: Some(state(n, user, "HOLD", &[4])),
+            ..call(Operation::Hold, user, at)
+        };
+        let look = Call { event, ..call(Operation::Map, "cid", (40, 50)) };
+        let scene = Scene::new().add(hold(1, "ann", (0, 10))).add(hold(2, "bob", (20, 30)));
+        expect(scene.add(look).problems(), &format!("calls of event {event}, which is not"));
+    }
+}
+
+#[test]
+fn booking_stays_of_the_event_that_was_asked_for() {
+    let of = |event, status: &str| {
+        Some(BookingState { event: Some(event), ..state(1, "ann", status, &[1]) })
+    };
+    let hold = |event| Call { booking: of(event, "HOLD"), ..call(Operation::Hold, "ann", (0, 10)) };
+    assert_eq!(Scene::new().add(hold(1)).problems(), [""; 0]);
+    expect(Scene::new().add(hold(2)).problems(), "is of event 2, the request was for 1");
+    let look = |event, reported| Call {
+        event,
+        about: Some(id(1)),
+        booking: of(reported, "HOLD"),
+        ..call(Operation::Look, "ann", (20, 30))
+    };
+    assert_eq!(Scene::new().add(hold(1)).add(look(1, 1)).problems(), [""; 0]);
+    for (event, reported) in [(1, 2), (2, 1), (2, 2)] {
+        let problems = Scene::new().add(hold(1)).add(look(event, reported)).problems();
+        expect(problems, "is of event 1, and a call of event");
+    }
+}
+
+#[test]
+fn reports_without_an_end_or_with_another_number_of_calls_are_refused() {
+    let read = |end: Option<u64>| {
+        let reports = Scene::new().held(1, "ann", &[1], (0, 10)).reports;
+        reports.complete(end.map(|calls| crate::history::End { calls, ended_ns: 0 }).as_ref())
+    };
+    assert!(read(Some(1)).is_ok());
+    assert!(read(Some(2)).unwrap_err().to_string().contains("its last line counts 2"));
+    assert!(read(None).unwrap_err().to_string().contains("cut off"));
+}
+
+/// Writes a history whose calls name no event, and reads it.
+fn read_unnamed(name: &str, run: serde_json::Value) -> Result<BookingReports, crate::Failure> {
+    let hold = |n, user: &str, at| {
+        let booking = Some(state(n, user, "HOLD", &[4]));
+        let hold = Call { booking, ..call(Operation::Hold, user, at) };
+        let mut line = serde_json::to_value(crate::history::Line::Call(hold)).unwrap();
+        line.as_object_mut().unwrap().remove("event");
+        line
+    };
+    let end = json!({ "line": "end", "calls": 2, "ended_ns": 0 });
+    let lines = [run, hold(1, "ann", (0, 10)), hold(2, "bob", (4_000, 4_010)), end];
+    let text: Vec<String> = lines.iter().map(ToString::to_string).collect();
+    let path = std::env::temp_dir().join(format!("holdfast-{}-{name}.jsonl", std::process::id()));
+    std::fs::write(&path, text.join("\n") + "\n").unwrap();
+    let reports = BookingReports::read(&path);
+    std::fs::remove_file(&path).unwrap();
+    reports
+}
+
+#[test]
+fn history_of_format_1_is_checked_with_the_ttl_of_its_event() {
+    let run = |ttl: u64| {
+        json!({
+            "line": "run", "format": 1, "event": 7, "total_seats": 10, "hold_ttl_ms": ttl,
+            "exclusive": true, "began_unix_ms": 0,
+        })
+    };
+    let overlapping = read_unnamed("overlapping", run(5_000)).unwrap();
+    assert!(overlapping.bookings.values().all(|one| one.event == 7));
+    expect(against_itself(&overlapping), "seat 4 was given to booking");
+    let lapsed = read_unnamed("lapsed", run(3_000)).unwrap();
+    assert_eq!(against_itself(&lapsed), [""; 0]);
+}
+
+#[test]
+fn calls_without_an_event_and_later_formats_are_refused() {
+    let run = |format: u32| {
+        let event = json!({ "event": 7, "total_seats": 10, "hold_ttl_ms": 3_000 });
+        json!({
+            "line": "run", "format": format, "events": [event],
+            "exclusive": true, "began_unix_ms": 0,
+        })
+    };
+    let unnamed = read_unnamed("unnamed", run(2)).unwrap();
+    expect(against_itself(&unnamed), "calls of event 0, which is not");
+    let error = read_unnamed("later", run(3)).unwrap_err().to_string();
+    assert!(error.contains("format 3"), "{error}");
 }
