@@ -27,8 +27,9 @@ use crate::text;
 
 /// Pause between two reads of the number of held seats.
 const HELD_PAUSE: Duration = Duration::from_millis(500);
-/// How long differences between payments have to resolve by themselves, as `holdfastctl reconcile` waits.
-const RECONCILE_WAIT: Duration = Duration::from_secs(10);
+/// Bound of the wait until the reconciler has closed the intents of payments that were first answered 202: after a
+/// rush there are thousands, and it closes them in batches. It ends as soon as nothing differs.
+const RECONCILE_WAIT: Duration = Duration::from_secs(120);
 
 /// Runs a sale and prints the result; returns whether it is free of contradictions.
 pub async fn run(options: RunOptions) -> Result<bool, Failure> {

@@ -33,7 +33,7 @@ pub const SCENARIOS: [Scenario; 7] = [
     Scenario {
         name: "stadium",
         about: "a large hall: a rush at the opening, then a steady crowd",
-        words: "--buyers 120000 --seats 50000 --spike 20% --spike-span 20s --rate 750 \
+        words: "--buyers 120000 --seats 50000 --spike 10% --spike-span 60s --rate 350 \
                 --look once --retries 4 --in-flight 2000 --settle-seconds 300",
         quick: "--buyers 600 --seats 200 --spike-span 1s --rate 100 --hold-ttl-seconds 3 \
                 --think exponential:300ms --retry-pause exponential:300ms",
