@@ -264,7 +264,7 @@ bench-worker: ## Measure a worker that drains a booking log against raw bulk wri
 		sh -c 'exec target/release/holdfast-bench worker --redis-url $$REDIS_URL \
 		--mongodb-url $$MONGODB_URL --json .holdfast/bench-worker.json $(WORKER)'
 
-lab: ## Run every benchmark, comparison and scenario, with one summary (.holdfast/lab); hours, or ten minutes with QUICK=1
+lab: ## Run every benchmark, comparison and scenario, with one summary (.holdfast/lab); QUICK=1: most of them, small, in about ten minutes
 	@$(CARGO) build --release --workspace
 	@$(PYTHON) bench/lab.py $(if $(QUICK),--quick)
 

@@ -345,7 +345,7 @@ td, th {{ text-align: left; vertical-align: top; padding: .4rem .8rem .4rem 0; b
 def main() -> int:
     """Runs the lab."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--quick", action="store_true", help="small numbers: shows that everything works, in ten minutes")
+    parser.add_argument("--quick", action="store_true", help="small numbers: shows that it works, in about ten minutes")
     parser.add_argument("--only", metavar="NAME", action="append", help="only this step; may be repeated")
     options = parser.parse_args()
     chosen = [one for one in steps() if not options.only or one.name in options.only]
