@@ -27,6 +27,9 @@ use crate::text;
 
 /// Pause between two reads of the number of held seats.
 const HELD_PAUSE: Duration = Duration::from_millis(500);
+/// Bound of the wait until the log's entries at the time of `verify` are archived. Other events may share their
+/// partition, and still be selling when this sale has settled.
+const VERIFY_WAIT: Duration = Duration::from_secs(60);
 /// Bound of the wait until the reconciler has closed the intents of payments that were first answered 202: after a
 /// rush there are thousands, and it closes them in batches. It ends as soon as nothing differs.
 const RECONCILE_WAIT: Duration = Duration::from_secs(120);
@@ -88,7 +91,7 @@ async fn check_run(
         None => BookingReports::read(history)?,
     };
     let kind = shop.options.output.progress;
-    check_reports(&reports, books, Duration::ZERO, kind, checked).await
+    check_reports(&reports, books, VERIFY_WAIT, kind, checked).await
 }
 
 /// Prints the result, and writes the files that the options name.
