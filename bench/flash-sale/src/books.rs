@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use holdfast::archive::{Archive, ArchivedBooking};
 use holdfast::config::{Config, ConfigArgs};
-use holdfast::domain::EventId;
+use holdfast::domain::{EventId, LogId, Partition};
 use holdfast::faults::Faults;
 use holdfast::redis::{Engine, WORKER_GROUP};
 use holdfast::sale::verify::{PartitionReport, Report, verify};
@@ -53,10 +53,8 @@ impl Books {
     /// Returns the number of log entries of these events' partitions that are not archived; `None` if
     /// Redis cannot count them.
     pub async fn behind(&self, events: &[u32]) -> Result<Option<u64>, Failure> {
-        let partition = |event: &u32| self.engine.keys().partition_of(EventId(*event));
-        let partitions: BTreeSet<_> = events.iter().map(partition).collect();
         let mut behind = Some(0);
-        for partition in partitions {
+        for partition in self.partitions(events) {
             let log = self.engine.log_state(partition, WORKER_GROUP).await?;
             let entries = log.undelivered.map(|undelivered| undelivered + log.pending);
             behind = behind.zip(entries).map(|(sum, entries)| sum + entries);
@@ -64,17 +62,40 @@ impl Books {
         Ok(behind)
     }
 
-    /// Waits until the archive is complete, at most until `until`; returns whether it is.
+    /// Waits until the archive has every entry that these events' logs have now, at most until `until`;
+    /// returns whether it has. Other events may share the logs, and fill them further.
     pub async fn await_archive(&self, events: &[u32], until: Instant) -> Result<bool, Failure> {
-        loop {
-            match self.behind(events).await {
-                Ok(Some(0)) => return Ok(true),
-                Ok(_) if Instant::now() >= until => return Ok(false),
-                Err(error) if Instant::now() >= until => return Err(error),
-                // A busy Redis may time out now and respond to the next read.
-                Ok(_) | Err(_) => tokio::time::sleep(LOOK_PAUSE).await,
+        for partition in self.partitions(events) {
+            let mut position = None;
+            loop {
+                match self.is_archived(partition, &mut position).await {
+                    Ok(true) => break,
+                    Ok(false) if Instant::now() >= until => return Ok(false),
+                    Err(error) if Instant::now() >= until => return Err(error),
+                    // A busy Redis may time out now and respond to the next read.
+                    Ok(false) | Err(_) => tokio::time::sleep(LOOK_PAUSE).await,
+                }
             }
         }
+        Ok(true)
+    }
+
+    /// Whether the archive has the log's entries up to `position`, which is the log's end at the first call.
+    async fn is_archived(
+        &self,
+        partition: Partition,
+        position: &mut Option<LogId>,
+    ) -> Result<bool, Failure> {
+        let end = match *position {
+            Some(end) => end,
+            None => self.engine.link(partition).await?.map_or(LogId::default(), |(id, _)| id),
+        };
+        *position = Some(end);
+        Ok(self.engine.log_state(partition, WORKER_GROUP).await?.watermark() >= end)
+    }
+
+    fn partitions(&self, events: &[u32]) -> BTreeSet<Partition> {
+        events.iter().map(|event| self.engine.keys().partition_of(EventId(*event))).collect()
     }
 
     /// Returns the report of `holdfastctl verify --event`, of all of these events in one.

@@ -13,6 +13,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use histories::{bot_calls, forged, lines, sum};
@@ -133,18 +134,7 @@ impl Deployment {
 
     /// Sends an admin's POST; returns the body.
     fn post(&self, path: &str, body: &Value) -> Value {
-        let host = self.url.strip_prefix("http://").unwrap();
-        let body = body.to_string();
-        let mut stream = TcpStream::connect(host).unwrap();
-        write!(
-            stream,
-            "POST {path} HTTP/1.1\r\nhost: {host}\r\nx-admin-key: {ADMIN_KEY}\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut response = String::new();
-        stream.read_to_string(&mut response).unwrap();
+        let response = post(&self.url, &format!("x-admin-key: {ADMIN_KEY}"), path, body);
         let (head, body) = response.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 20"), "{response}");
         serde_json::from_str(body).unwrap()
@@ -187,6 +177,53 @@ async fn clean_sale_passes_and_forged_histories_fail() {
     forged_double_sale_is_detected(&deployment, &history).await;
     forged_purchase_is_detected(&deployment, &history).await;
     truncated_history_is_refused(&history);
+}
+
+/// Sends a POST with one more header; returns the response.
+fn post(url: &str, header: &str, path: &str, body: &Value) -> String {
+    let host = url.strip_prefix("http://").unwrap();
+    let body = body.to_string();
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: {host}\r\n{header}\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response
+}
+
+/// Another event fills the same log: there are always entries that are not archived yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sale_is_clean_while_another_event_sells_on() {
+    let deployment = Deployment::start().await;
+    let event = json!({
+        "name": "Other",
+        "currency": "EUR",
+        "sections": [{ "name": "Floor", "price": 100, "capacity": 10_000 }],
+    });
+    let other = deployment.post("/api/v1/events", &event)["id"].clone();
+    let (url, is_over) = (deployment.url.clone(), Arc::new(AtomicBool::new(false)));
+    let stop = is_over.clone();
+    let selling = std::thread::spawn(move || {
+        let seats = (1..=10_000).take_while(|_| !stop.load(Ordering::Relaxed));
+        let hold = |seat| {
+            let body = json!({ "event_id": other, "seat_ids": [seat] });
+            post(&url, &format!("x-user-id: other-{seat}"), "/api/v1/bookings", &body)
+        };
+        seats.map(hold).filter(|response| response.starts_with("HTTP/1.1 201")).count()
+    });
+    let history = servers::state_dir().join("beside.jsonl");
+    let crowd = "run --buyers 30 --seats 30 --rate 30 --hold-ttl-seconds 2 --think 0s";
+    let mut words: Vec<&str> = crowd.split_whitespace().collect();
+    words.extend(["--url", &deployment.url, "--history", history.to_str().unwrap()]);
+    let (code, summary) = deployment.program(&words).await;
+    is_over.store(true, Ordering::Relaxed);
+    assert_eq!((code, &summary["clean"]), (0, &Value::Bool(true)), "{summary:#}");
+    assert!(selling.join().unwrap() > 100, "the other event sold too little to disturb");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
