@@ -43,6 +43,8 @@ const RECOVERY: Duration = Duration::from_secs(60);
 const FAILED_PERCENT_MAX: f64 = 1.0;
 /// Warnings of one process during one run: repeated warnings are counted, not repeated.
 const WARNINGS_MAX: usize = 150;
+/// Requests for other events that the checks need at least.
+const REQUESTS_MIN: usize = 30;
 
 /// The result of one request.
 struct Sample {
@@ -161,6 +163,16 @@ impl Sale {
         }
     }
 
+    /// Waits until enough requests for other events were answered since then.
+    async fn others_were_asked(&self, since: Instant, is_hit: impl Fn(u64) -> bool) {
+        eventually("other events are asked for", RECOVERY, async || {
+            let samples = self.samples.lock().unwrap();
+            let others = samples.iter().filter(|one| one.sent_at >= since && !is_hit(one.event));
+            others.count() > REQUESTS_MIN
+        })
+        .await;
+    }
+
     /// Checks that at most one percent of the requests for other events failed since then, and that
     /// refusals were prompt.
     fn check_requests(&self, since: Instant, is_hit: impl Fn(u64) -> bool) {
@@ -179,7 +191,7 @@ impl Sale {
             others.len(),
             hit.len()
         );
-        assert!(others.len() > 30, "too few requests: {}", others.len());
+        assert!(others.len() > REQUESTS_MIN, "too few requests: {}", others.len());
         assert!(percent <= FAILED_PERCENT_MAX, "{failed} of {}: {failures:?}", others.len());
         let slow = samples.iter().filter(|one| one.status == 503 && one.took > PROMPT);
         let slow: Vec<_> = slow.map(|one| (one.event, one.status, one.took)).collect();
@@ -255,6 +267,7 @@ async fn killed_primary_with_replica_stops_only_its_own_events() {
         sale.cluster.node(victim).kill();
         sale.cluster.all_served().await;
         sale.all_sell().await;
+        sale.others_were_asked(killed_at, |event| sale.primary_of(event) == victim).await;
     })
     .await;
     sale.check_requests(killed_at, |event| sale.primary_of(event) == victim);
@@ -285,6 +298,7 @@ async fn killed_primary_without_replica_stops_only_its_own_events() {
         sale.cluster.restart(victim);
         sale.cluster.all_served().await;
         sale.all_sell().await;
+        sale.others_were_asked(killed_at, |event| sale.primary_of(event) == victim).await;
     })
     .await;
     sale.check_requests(killed_at, |event| sale.primary_of(event) == victim);
@@ -311,6 +325,7 @@ async fn moved_slot_stops_only_its_own_events_during_the_move() {
             sale.all_sell().await;
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+        sale.others_were_asked(began_at, is_moved).await;
     })
     .await;
     sale.check_requests(began_at, is_moved);

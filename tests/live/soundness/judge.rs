@@ -133,8 +133,14 @@ impl EventHistory {
     }
 
     fn read(&mut self, entry: &Entry) {
+        self.pass(entry.time_ms);
+        self.apply(entry);
+        // Of every entry: the house changes seats without a booking.
+        self.free.push(Since { at_ms: entry.time_ms, what: self.count_free() });
+    }
+
+    fn apply(&mut self, entry: &Entry) {
         let now_ms = entry.time_ms;
-        self.pass(now_ms);
         if entry.kind == Kind::Event {
             let detail: Vec<&str> = entry.detail.split(' ').collect();
             let [status, on_sale_at_ms, "0"] = detail[..] else {
@@ -178,8 +184,6 @@ impl EventHistory {
         if entry.kind == Kind::Hold {
             self.lives.get_mut(&t.booking).expect("follow() put it there").is_held = true;
         }
-        let free = self.count_free();
-        self.free.push(Since { at_ms: now_ms, what: free });
     }
 
     /// Records the lives of bookings, and when users have bookings.
