@@ -11,10 +11,23 @@ use super::error::ArchiveError;
 use super::gateway::{DUPLICATE_KEY, Verb};
 use crate::domain::refund::{ATTEMPTS_MAX, OVERDUE_MS};
 use crate::domain::{
-    BookingId, EventId, Intent, IntentState, RefundCounts, RefundProgress, RefundState, SeatId,
-    UserId,
+    BookingId, EventId, Intent, IntentState, Movement, RefundCounts, RefundProgress, RefundState,
+    SeatId, UserId,
 };
 use crate::telemetry::TraceContext;
+
+/// Which intents to list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IntentFilter {
+    /// Only this event.
+    pub event: Option<EventId>,
+    /// Only those in this state.
+    pub state: Option<IntentState>,
+    /// Only those whose refund is in this state.
+    pub refund: Option<RefundState>,
+    /// Only those with recorded movements of money after the charge.
+    pub moved: bool,
+}
 
 /// An intent as it is read.
 #[derive(Deserialize)]
@@ -43,6 +56,10 @@ struct IntentDocument {
     /// Absent in documents of older versions.
     #[serde(default)]
     refund: Option<RefundProgress>,
+    #[serde(default)]
+    movements: Vec<Movement>,
+    #[serde(default)]
+    outside_pending: i64,
     rev: u64,
 }
 
@@ -69,6 +86,8 @@ impl TryFrom<IntentDocument> for Intent {
             due_ms: document.due_ms,
             refunded: document.refunded,
             refund: document.refund,
+            movements: document.movements,
+            outside_pending: document.outside_pending,
             rev: document.rev,
         })
     }
@@ -157,6 +176,33 @@ impl Archive {
         self.intents_where(filter, options.build()).await
     }
 
+    /// Reads at most `limit` intents that match, of all events or one, by booking id after `after`.
+    pub async fn intents_matching(
+        &self,
+        filter: &IntentFilter,
+        after: Option<BookingId>,
+        limit: u32,
+    ) -> Result<Vec<Intent>, ArchiveError> {
+        let mut matching = Document::new();
+        if let Some(event) = filter.event {
+            matching.insert("event", i64::from(event.0));
+        }
+        if let Some(state) = filter.state {
+            matching.insert("state", state.as_str());
+        }
+        if let Some(refund) = filter.refund {
+            matching.insert("refund.state", refund.as_str());
+        }
+        if filter.moved {
+            matching.insert("movements.0", doc! { "$exists": true });
+        }
+        if let Some(after) = after {
+            matching.insert("_id", doc! { "$gt": after.to_string() });
+        }
+        let options = FindOptions::builder().sort(doc! { "_id": 1 }).limit(i64::from(limit));
+        self.intents_where(matching, options.build()).await
+    }
+
     /// Counts the unfinished refunds.
     pub async fn refund_counts(&self, now_ms: i64) -> Result<RefundCounts, ArchiveError> {
         let pending = RefundState::Pending.as_str();
@@ -209,6 +255,13 @@ fn fields(intent: &Intent) -> Result<Document, String> {
     if let Some(refund) = &intent.refund {
         fields.insert("refund", refund_fields(refund));
     }
+    if !intent.movements.is_empty() {
+        let movements: Vec<Document> = intent.movements.iter().map(movement_fields).collect();
+        fields.insert("movements", movements);
+    }
+    if intent.outside_pending != 0 {
+        fields.insert("outside_pending", intent.outside_pending);
+    }
     Ok(fields)
 }
 
@@ -221,18 +274,38 @@ fn refund_fields(refund: &RefundProgress) -> Document {
         "retry_at_ms": refund.retry_at_ms,
         "failures": i64::from(refund.failures),
         "reason": &refund.reason,
+        "sending_until_ms": refund.sending_until_ms,
     }
+}
+
+fn movement_fields(movement: &Movement) -> Document {
+    let mut fields = doc! {
+        "kind": movement.kind.as_str(),
+        "amount": movement.amount,
+        "at_ms": movement.at_ms,
+    };
+    for (name, text) in [("reference", &movement.reference), ("by", &movement.by)] {
+        if !text.is_empty() {
+            fields.insert(name, text);
+        }
+    }
+    fields
 }
 
 fn change_operation(next: &Intent) -> Result<Document, String> {
     let before = signed(next.rev - 1, "rev")?;
     let mut set = fields(next)?;
-    let update = match next.due_ms {
-        Some(due_ms) => {
-            set.insert("due_ms", due_ms);
-            doc! { "$set": set }
-        }
-        None => doc! { "$set": set, "$unset": { "due_ms": "" } },
-    };
+    let mut unset = Document::new();
+    match next.due_ms {
+        Some(due_ms) => drop(set.insert("due_ms", due_ms)),
+        None => drop(unset.insert("due_ms", "")),
+    }
+    if next.outside_pending == 0 {
+        unset.insert("outside_pending", "");
+    }
+    let mut update = doc! { "$set": set };
+    if !unset.is_empty() {
+        update.insert("$unset", unset);
+    }
     Ok(doc! { "q": { "_id": next.booking.to_string(), "rev": before }, "u": update })
 }

@@ -81,6 +81,7 @@ pub use documents::{ArchivedBooking, EventHead, StoredStamp, transition_id};
 pub use error::{ArchiveError, Refusal};
 pub use heads::LogHead;
 pub use history::{BookingFilter, LedgerEntry};
+pub use intents::IntentFilter;
 pub use loading::{LoadFacts, UnloadAttempt, WatchedEvent};
 pub use marks::LogMark;
 pub use policy::StoredPolicy;

@@ -59,6 +59,9 @@ pub struct SimulatedPayment {
     /// The total refunded amount, minor units.
     #[serde(default)]
     pub refunded: i64,
+    /// Of these: refunds that were made outside of Holdfast.
+    #[serde(default)]
+    pub refunded_outside: i64,
 }
 
 /// The booking and amount of a payment object.
@@ -137,6 +140,26 @@ impl SimulatedPayments {
             "refunded": { "$lt": total },
         };
         let update = doc! { "q": less, "u": { "$set": { "refunded": total } } };
+        let written =
+            self.gateway.write_plain(Verb::Update, SIMULATED_PAYMENTS, vec![update]).await?;
+        Ok(written.touched > 0)
+    }
+
+    /// Refunds this amount as somebody would in a provider's dashboard, if so much is left.
+    pub async fn refund_outside(
+        &self,
+        booking: BookingId,
+        amount: i64,
+    ) -> Result<bool, ArchiveError> {
+        let Some(found) = self.find(booking).await? else { return Ok(false) };
+        let as_read = doc! {
+            "_id": booking.to_string(),
+            "state": SimulatedState::Paid.as_str(),
+            "amount": { "$gte": found.refunded + amount },
+            "refunded": found.refunded,
+        };
+        let change = doc! { "$inc": { "refunded": amount, "refunded_outside": amount } };
+        let update = doc! { "q": as_read, "u": change };
         let written =
             self.gateway.write_plain(Verb::Update, SIMULATED_PAYMENTS, vec![update]).await?;
         Ok(written.touched > 0)

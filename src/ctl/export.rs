@@ -1,5 +1,6 @@
-//! `export`: writes sales to a file for other programs.
+//! `export`: writes sales and the ledger of payments to files for other programs.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write, stdout};
 use std::os::unix::fs::PermissionsExt;
@@ -7,12 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::domain::money::format_amount;
 use crate::domain::outcome::OUTCOMES;
 use crate::domain::{EventId, Outcome};
+use crate::sale::SaleError;
 use crate::sale::export::SalesExport;
+use crate::sale::ledger::{LedgerExport, LedgerOptions, LedgerTotals};
 use crate::start;
 
 use super::failure::Failure;
@@ -22,6 +27,7 @@ use super::output::{CommandResult, Output};
 #[derive(clap::Subcommand, Debug)]
 pub(super) enum Command {
     Sales(SalesArguments),
+    Ledger(LedgerArguments),
 }
 
 /// Write an event's sales as CSV, one line a seat
@@ -51,6 +57,54 @@ pub(super) struct SalesArguments {
     out: Option<PathBuf>,
 }
 
+/// Write every movement of money as CSV: charges, refunds, refunds made outside, money returned by another way
+///
+/// One line a movement, or with --by-day one a day, kind and event. `amount` is in the currency's minor
+/// unit, `amount_units` in units; what goes back to a buyer is negative. `channel` is `provider` for what
+/// is in the provider's books, and `other` for the rest: the sum of the first equals what the provider
+/// shows as charged less refunded, as `reconcile` proves. A charge has the time at which it was paid, a
+/// refund the time at which Holdfast saw that it had succeeded; days are UTC. A payment that the archive
+/// has not decided yet is left out. Movement 0 of a booking is its charge. Further kinds may be added.
+/// The format is that of `export sales`. Does not need Redis.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  holdfastctl export ledger --from 2026-12-01 --to 2026-12-31 --out december.csv
+  holdfastctl export ledger 7 --by-day
+  holdfastctl export ledger 7 --out ledger.csv --json | jq .totals")]
+pub(super) struct LedgerArguments {
+    /// Only this event [default: all]
+    event: Option<u32>,
+    /// Sums of each day, kind and event
+    #[arg(long)]
+    by_day: bool,
+    /// Only from this day on (UTC)
+    #[arg(long, value_name = "DATE")]
+    from: Option<Date>,
+    /// Only until this day, included (UTC)
+    #[arg(long, value_name = "DATE")]
+    to: Option<Date>,
+    /// Output file [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// An export in pieces.
+trait CsvExport {
+    async fn next_piece(&mut self) -> Result<Option<Vec<u8>>, SaleError>;
+}
+
+impl CsvExport for SalesExport {
+    async fn next_piece(&mut self) -> Result<Option<Vec<u8>>, SaleError> {
+        self.next().await
+    }
+}
+
+impl CsvExport for LedgerExport {
+    async fn next_piece(&mut self) -> Result<Option<Vec<u8>>, SaleError> {
+        self.next().await
+    }
+}
+
 fn status_parser() -> impl TypedValueParser<Value = Outcome> {
     let words = PossibleValuesParser::new(OUTCOMES.map(|row| row.2.as_str()));
     // The values were checked, except for their case.
@@ -69,20 +123,42 @@ struct Written {
     file: String,
 }
 
+/// The summary of a written ledger.
+#[derive(Serialize)]
+struct LedgerWritten {
+    event: Option<u32>,
+    lines: u64,
+    /// By currency, in its minor unit.
+    totals: BTreeMap<String, LedgerTotals>,
+    file: String,
+}
+
 impl Command {
     pub(super) async fn run(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
-        let Command::Sales(arguments) = self;
-        if output.json && arguments.out.is_none() {
-            return Err(Failure::new("--json needs --out FILE: the sales themselves are CSV"));
+        match self {
+            Command::Sales(arguments) => arguments.run(config, output).await,
+            Command::Ledger(arguments) => arguments.run(config, output).await,
         }
+    }
+}
+
+fn needs_file(output: &Output, out: Option<&PathBuf>) -> Result<(), Failure> {
+    match output.json && out.is_none() {
+        true => Err(Failure::new("--json needs --out FILE: the export itself is CSV")),
+        false => Ok(()),
+    }
+}
+
+impl SalesArguments {
+    async fn run(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
+        needs_file(output, self.out.as_ref())?;
         let archive = start::existing_archive(config).await?;
-        let event = EventId(arguments.event);
-        let mut export = SalesExport::begin(&archive, event, arguments.status).await?;
-        let Some(path) = &arguments.out else { return to_stdout(&mut export).await };
+        let mut export = SalesExport::begin(&archive, EventId(self.event), self.status).await?;
+        let Some(path) = &self.out else { return to_stdout(&mut export).await };
         to_file(&mut export, path).await?;
         output.show(&Written {
-            event: arguments.event,
-            status: arguments.status.status().as_str(),
+            event: self.event,
+            status: self.status.status().as_str(),
             bookings: export.bookings(),
             seats: export.seats(),
             file: path.display().to_string(),
@@ -90,8 +166,30 @@ impl Command {
     }
 }
 
-async fn to_stdout(export: &mut SalesExport) -> Result<ExitCode, Failure> {
-    while let Some(piece) = export.next().await? {
+impl LedgerArguments {
+    async fn run(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
+        needs_file(output, self.out.as_ref())?;
+        let archive = start::existing_archive(config).await?;
+        let options = LedgerOptions {
+            event: self.event.map(EventId),
+            by_day: self.by_day,
+            from: self.from,
+            to: self.to,
+        };
+        let mut export = LedgerExport::begin(&archive, options).await?;
+        let Some(path) = &self.out else { return to_stdout(&mut export).await };
+        to_file(&mut export, path).await?;
+        output.show(&LedgerWritten {
+            event: self.event,
+            lines: export.lines(),
+            totals: export.totals().clone(),
+            file: path.display().to_string(),
+        })
+    }
+}
+
+async fn to_stdout(export: &mut impl CsvExport) -> Result<ExitCode, Failure> {
+    while let Some(piece) = export.next_piece().await? {
         match stdout().write_all(&piece).and_then(|()| stdout().flush()) {
             // The reader has closed the pipe.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
@@ -102,7 +200,7 @@ async fn to_stdout(export: &mut SalesExport) -> Result<ExitCode, Failure> {
 }
 
 /// Writes to a device or a pipe directly; any other target is replaced by a complete new file.
-async fn to_file(export: &mut SalesExport, path: &Path) -> Result<(), Failure> {
+async fn to_file(export: &mut impl CsvExport, path: &Path) -> Result<(), Failure> {
     let named = |error: std::io::Error| Failure::new(format!("{}: {error}", path.display()));
     if fs::metadata(path).is_ok_and(|found| is_stream(found.file_type())) {
         if is_shared_folder(path) {
@@ -132,9 +230,13 @@ fn is_shared_folder(path: &Path) -> bool {
     found.is_ok_and(|found| found.permissions().mode() & OTHERS_WRITE != 0)
 }
 
-async fn write_all(export: &mut SalesExport, file: &mut File, path: &Path) -> Result<(), Failure> {
+async fn write_all(
+    export: &mut impl CsvExport,
+    file: &mut File,
+    path: &Path,
+) -> Result<(), Failure> {
     let named = |error: std::io::Error| Failure::new(format!("{}: {error}", path.display()));
-    while let Some(piece) = export.next().await? {
+    while let Some(piece) = export.next_piece().await? {
         file.write_all(&piece).map_err(named)?;
     }
     Ok(())
@@ -144,5 +246,20 @@ impl CommandResult for Written {
     fn text(&self) -> String {
         let Written { status, bookings, seats, file, .. } = self;
         format!("{seats} seats of {bookings} {status} bookings are in {file}")
+    }
+}
+
+impl CommandResult for LedgerWritten {
+    fn text(&self) -> String {
+        let mut lines = vec![format!("{} lines are in {}", self.lines, self.file)];
+        lines.extend(self.totals.iter().map(|(currency, totals)| {
+            let LedgerTotals { charged, refunded, marked_paid, kept } = *totals;
+            let [charged, refunded, marked_paid, kept] =
+                [charged, refunded, marked_paid, kept].map(|minor| format_amount(minor, currency));
+            format!(
+                "charged {charged}, given back {refunded}, by another way {marked_paid}, kept {kept}"
+            )
+        }));
+        lines.join("\n")
     }
 }

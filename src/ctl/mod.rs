@@ -23,6 +23,7 @@ mod limits;
 mod log_level;
 mod man;
 mod output;
+mod payments;
 mod policy;
 mod processes;
 mod reconcile;
@@ -90,6 +91,9 @@ enum Command {
     /// List bookings, show one in detail, cancel and refund one
     #[command(subcommand)]
     Bookings(bookings::Command),
+    /// List payments, show one with its movements of money, settle refunds that failed
+    #[command(subcommand)]
+    Payments(payments::Command),
     /// List and change limit and bot rules while the API runs
     #[command(subcommand)]
     Limits(limits::Command),
@@ -112,7 +116,7 @@ enum Command {
     /// List, explain and replay log entries that the worker could not store
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
-    /// Export sales as files
+    /// Export sales and the ledger of payments as files
     #[command(subcommand)]
     Export(export::Command),
     Audit(audit::Arguments),
@@ -171,6 +175,7 @@ impl Command {
             Command::Event(command) => command.run(config, output).await,
             Command::Seats(command) => command.run(config, output).await,
             Command::Bookings(command) => command.run(config, output).await,
+            Command::Payments(command) => command.run(config, output).await,
             Command::Limits(command) => command.run(config, output).await,
             Command::Access(command) => command.run(config, output).await,
             Command::WaitingRoom(command) => Box::pin(command.run(config, output)).await,
@@ -202,6 +207,7 @@ impl Command {
             Command::Restore(arguments) => Some(("restore", arguments.target())),
             Command::Reconcile(arguments) => arguments.changes(),
             Command::Bookings(command) => command.changes(),
+            Command::Payments(command) => command.changes(),
             Command::Reload(_) => Some(("reload", "all processes".to_owned())),
             Command::LogLevel(arguments) => arguments.changes(),
             Command::Status(_)
@@ -223,8 +229,10 @@ impl Command {
     /// Runs the command and records what it changes.
     async fn run_recorded(self, config: &Config, output: &Output) -> Result<ExitCode, Failure> {
         let Some((act, target)) = self.changes() else { return self.run(config, output).await };
-        if let Command::Bookings(command) = &self {
-            command.confirm(config).await?;
+        match &self {
+            Command::Bookings(command) => command.confirm(config).await?,
+            Command::Payments(command) => command.confirm(config).await?,
+            _ => {}
         }
         let archive = match &self {
             // It may be the first command of a deployment.

@@ -25,7 +25,7 @@ const SHOWN_MAX: usize = 50;
 /// For every booking with a payment: the archive's outcome, its intent, what the provider has charged
 /// and refunded, and its status in Redis. With --fix the next safe step is taken for each that
 /// differs: commit what is paid, refund what was refused or cancelled, cancel for good what will not
-/// be paid, retry a failed refund. The worker does the same automatically, a failed refund only up to
+/// be paid, retry a failed refund, record what was refunded outside of Holdfast. The worker does the same automatically, a failed refund only up to
 /// a maximum; this does it now, and lists what is left for a person. A pending refund is no
 /// difference for two weeks.
 ///
@@ -92,27 +92,29 @@ impl CommandResult for PaymentsReport {
             Column::Number("charged"),
             Column::Number("given back"),
             Column::Number("on its way"),
+            Column::Number("by another way"),
             Column::Number("kept"),
         ];
         let row = |(currency, money): (&String, &crate::sale::MoneyTotals)| {
-            let crate::sale::MoneyTotals { sold, charged, refunded, refund_pending } = *money;
-            let kept = charged - refunded - refund_pending;
-            [sold, charged, refunded, refund_pending, kept]
+            let crate::sale::MoneyTotals { sold, charged, refunded, refund_pending, .. } = *money;
+            let kept = charged - refunded - refund_pending - money.marked_paid;
+            [sold, charged, refunded, refund_pending, money.marked_paid, kept]
                 .map(|minor| format_amount(minor, currency))
         };
         let mut lines = vec![table(columns, self.totals.iter().map(row).collect()), String::new()];
         let mended = self.mended.iter().map(|one| format!("{}: {}", one.booking, one.result));
-        let differences =
-            self.differences.iter().map(|one| format!("{}: {}", one.booking, one.problem));
+        let differences = self
+            .differences
+            .iter()
+            .map(|one| format!("{}: {}\n    --fix: {}", one.booking, one.problem, one.fix));
         for (title, all) in [
             ("Mended", mended.collect::<Vec<String>>()),
             ("Different", differences.collect::<Vec<String>>()),
         ] {
             if !all.is_empty() {
                 lines.push(format!("{title}: {}", all.len()));
-                lines.extend(
-                    all.iter().take(SHOWN_MAX).map(|line| format!("  {}", printable(line))),
-                );
+                let shown = all.iter().take(SHOWN_MAX).flat_map(|text| text.lines());
+                lines.extend(shown.map(|line| format!("  {}", printable(line))));
             }
         }
         lines.push(match self.differences.len() {

@@ -39,6 +39,7 @@ pub use durability::Durability;
 pub use entry::{Entry, HouseBlock, Kind, LogId, Transition};
 pub use event::{Event, EventChange, EventStamp, EventStatus, EventSummary, LoadState, Seating};
 pub use ids::{BookingId, EventId, Partition, SeatId, UserId};
+pub use intent::movement::{self, Movement, MovementKind, SeenRefunds};
 pub use intent::refund::{self, RefundCounts, RefundProgress, RefundState};
 pub use intent::{Intent, IntentState};
 pub use inventory::{Inventory, SeatCounts};

@@ -23,7 +23,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::circuit_breaker::BreakerReport;
-use crate::domain::BookingId;
+use crate::domain::{BookingId, SeenRefunds};
 
 pub use guarded::GuardedProvider;
 pub use simulated::{Simulated, SimulatedSettings};
@@ -99,10 +99,23 @@ pub struct Payment {
     pub currency: String,
     /// The refunded amount, minor units: succeeded refunds only.
     pub refunded: i64,
+    /// Of the refunded amount: what was not sent by Holdfast, as from the provider's dashboard.
+    pub refunded_outside: i64,
     /// The amount of pending refunds, minor units: they may still fail.
     pub refund_pending: i64,
     /// The booking that it was created for, if the provider knows.
     pub booking: Option<BookingId>,
+}
+
+impl Payment {
+    /// Its refunds.
+    pub fn seen_refunds(&self) -> SeenRefunds {
+        SeenRefunds {
+            refunded: self.refunded,
+            outside: self.refunded_outside,
+            pending: self.refund_pending,
+        }
+    }
 }
 
 /// One attempt to refund.

@@ -139,10 +139,19 @@ impl Simulated {
             SimulatedState::Paid => PaymentState::Paid,
             SimulatedState::Cancelled => PaymentState::Cancelled,
         });
-        let refunded = found.map_or(0, |found| found.refunded);
+        let (refunded, refunded_outside) =
+            found.map_or((0, 0), |found| (found.refunded, found.refunded_outside));
         let SimulatedObject { booking, amount, currency } = object;
-        let (id, booking) = (payment.to_owned(), Some(booking));
-        Ok(Some(Payment { id, state, amount, currency, refunded, refund_pending: 0, booking }))
+        Ok(Some(Payment {
+            id: payment.to_owned(),
+            state,
+            amount,
+            currency,
+            refunded,
+            refunded_outside,
+            refund_pending: 0,
+            booking: Some(booking),
+        }))
     }
 
     async fn cancel_now(&self, payment: &str) -> Result<PaymentState, PaymentError> {

@@ -117,6 +117,11 @@ const KINDS: [&str; 9] = [
     "refund.failed",
 ];
 
+/// Whether an event of this type is about a refund.
+pub fn is_about_refund(kind: &str) -> bool {
+    kind.starts_with("refund.") || kind.starts_with("charge.refund")
+}
+
 #[derive(Deserialize)]
 struct EventBody {
     id: String,

@@ -23,7 +23,7 @@ use crate::domain::time::iso8601;
 use crate::domain::{BookingId, Event, EventId, Outcome};
 
 /// Marks the file as UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// Bookings read at once; with ten seats each a page has about two megabytes.
 const PAGE: u32 = 1_000;
 
@@ -173,7 +173,7 @@ fn time(unix_ms: i64) -> String {
 
 /// Returns the text with apostrophes inserted so that no spreadsheet evaluates a part of it as a
 /// formula.
-fn escape_formulas(text: &str) -> Cow<'_, str> {
+pub(super) fn escape_formulas(text: &str) -> Cow<'_, str> {
     let begins_formula = |c| matches!(c, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠');
     let ends_cell = |c| matches!(c, ',' | ';' | '\t' | '|' | '"' | '\'' | '\r' | '\n');
     let mut safe = String::new();

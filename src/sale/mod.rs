@@ -27,6 +27,7 @@ pub mod export;
 mod extend;
 mod hold;
 pub mod lag;
+pub mod ledger;
 mod load;
 mod losses;
 mod monitoring;
@@ -88,8 +89,8 @@ pub use load::LoadResult;
 pub use monitoring::{EventTotals, KnownTotals};
 pub use overview::{EventOverview, RoomOverview, SectionCounts};
 pub use paying::{
-    CheckOptions, MendedPayment, MoneyTotals, PaymentDifference, PaymentService, PaymentsReport,
-    ReconcileResult, WaitReason,
+    CheckOptions, DifferenceKind, MarkPaid, MarkedPaid, MendedPayment, MoneyTotals,
+    PaymentDifference, PaymentService, PaymentsReport, ReconcileResult, WaitReason,
 };
 use precheck::RecentGrants;
 pub use precheck::VIEW_REFUSALS;
@@ -150,7 +151,7 @@ pub trait SaleObserver: Send + Sync {
     fn unfinished(&self, length: usize);
     /// A payment took a step: `charged`, `declined`, `impossible`, `not_done`, `unknown`,
     /// `abandoned`, `cancelled`, `committed_late`, `late_refunded`, `refund_pending`,
-    /// `refund_failed`, `refunded`.
+    /// `refund_failed`, `refunded`, `refunded_outside`, `marked_paid`.
     fn payment(&self, what: &'static str);
     /// A hold was refused from the live view, for one of [`VIEW_REFUSALS`].
     fn refused_from_view(&self, _reason: &'static str) {}

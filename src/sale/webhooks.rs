@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::{Sale, SaleError};
-use crate::payments::webhook::WebhookSubject;
+use crate::payments::webhook::{WebhookSubject, is_about_refund};
 use crate::telemetry::trace;
 
 /// Webhooks that one process handles at a time: each may query the provider. Further ones are
@@ -71,7 +71,11 @@ impl Sale {
             return Ok(WebhookResult::Foreign);
         }
         // A result that is not final stays due and a worker reconciles it: webhooks are optional.
-        let reconciled = self.inner.payments.reconcile(booking).await?;
+        let payments = &self.inner.payments;
+        let reconciled = match is_about_refund(kind) {
+            true => payments.reconcile_refund(booking).await?,
+            false => payments.reconcile(booking).await?,
+        };
         tracing::info!(booking_id = %booking, kind, result = reconciled.as_str(), "webhook");
         archive.record_webhook(id, kind, booking).await?;
         Ok(WebhookResult::Handled)

@@ -246,7 +246,7 @@ metrics! {
     double_sales_prevented: IntCounter = Worker "holdfast_double_sale_prevented_total" [] NO_BUCKETS
         "Sales the archive refused because a seat was sold already: the money goes back.";
     payments: IntCounterVec = Both "holdfast_payments_total" ["what"] NO_BUCKETS
-        "What became of payments: charged, declined, impossible, not_done, unknown, abandoned, cancelled, committed_late, late_refunded, refund_pending, refund_failed, refunded.";
+        "What became of payments: charged, declined, impossible, not_done, unknown, abandoned, cancelled, committed_late, late_refunded, refund_pending, refund_failed, refunded, refunded_outside, marked_paid.";
     refunds_unsettled: IntGaugeVec = Worker "holdfast_refunds_unsettled" ["state"] NO_BUCKETS
         "Refunds that are not done, in the whole deployment: on their way (pending), for more than two weeks of it (overdue), failed and tried again (retrying), failed and left to a person (failed).";
     reconciled: IntCounterVec = Worker "holdfast_reconciled_total" ["result"] NO_BUCKETS

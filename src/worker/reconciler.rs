@@ -96,11 +96,15 @@ impl Worker {
         let found = self.archive.bookings_by_id(&ids).await?;
         let outcomes: HashMap<BookingId, Option<Outcome>> =
             found.into_iter().map(|found| (found.booking.id, found.outcome)).collect();
-        let is_sold = |intent: &Intent| outcomes.get(&intent.booking) == Some(&Some(Outcome::Sold));
+        // A refund from outside that may still fail is looked at, booking by booking.
+        let is_sold = |intent: &Intent| {
+            let outcome = outcomes.get(&intent.booking).copied().flatten();
+            outcome == Some(Outcome::Sold) && intent.outside_pending == 0
+        };
         let (sold, others): (Vec<Intent>, Vec<Intent>) = due.into_iter().partition(is_sold);
         // Nearly all due intents belong to sold bookings: they are closed in one write.
         let closed: Vec<Intent> =
-            sold.iter().map(|intent| intent.closed(IntentState::Sold, 0)).collect();
+            sold.iter().map(|intent| intent.closed(IntentState::Sold, intent.refunded)).collect();
         if !closed.is_empty() {
             let closed = self.archive.change_intents(&closed).await?;
             debug!(closed, "closed intents of sold bookings");

@@ -10,13 +10,13 @@ use crate::redis::{Engine, GetBookingReply};
 use crate::sale::SaleError;
 
 /// A booking, and what the archive has decided about it.
-pub(super) struct FoundBooking {
+pub(in crate::ctl) struct FoundBooking {
     pub booking: Booking,
     pub outcome: Option<Outcome>,
 }
 
 /// Finds a booking in Redis, or else in the archive.
-pub(super) async fn find(
+pub(in crate::ctl) async fn find(
     engine: &Engine,
     archive: &Archive,
     id: BookingId,

@@ -12,6 +12,8 @@ use crate::config::Config;
 
 use super::failure::Failure;
 use super::output::Output;
+pub(super) use found::find;
+pub(super) use refund::{confirm_refund, refund_now};
 
 #[derive(clap::Subcommand, Debug)]
 pub(super) enum Command {

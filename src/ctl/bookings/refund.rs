@@ -51,7 +51,7 @@ pub(super) struct RefundStep {
 
 /// The result of the command.
 #[derive(Serialize)]
-pub(super) struct Refunded {
+pub(in crate::ctl) struct Refunded {
     booking: String,
     amount: i64,
     currency: String,
@@ -98,24 +98,42 @@ impl Arguments {
 
     /// Checks and asks before anything is recorded or done.
     pub(super) async fn confirm(&self, config: &Config) -> Result<(), Failure> {
-        let services = start::existing(config).await?;
-        let found = find(&services.engine, &services.archive, self.booking).await?;
-        check(&found)?;
-        self.confirmation.ask(&format!("Give the money back of {}?", found.text()))
+        confirm_refund(config, self.booking, &self.confirmation).await
     }
 
     pub(super) async fn run(self, config: &Config) -> Result<Refunded, Failure> {
-        let services = start::existing(config).await?;
-        let found = find(&services.engine, &services.archive, self.booking).await?;
-        check(&found)?;
-        Ok(Refunded {
-            booking: self.booking.to_string(),
-            amount: found.booking.amount,
-            reason: self.reason,
-            refund: RefundStep::take(&services, config, self.booking).await,
-            currency: found.booking.currency,
-        })
+        refund_now(config, self.booking, self.reason).await
     }
+}
+
+/// Checks that a booking is to be refunded, and asks.
+pub(in crate::ctl) async fn confirm_refund(
+    config: &Config,
+    booking: BookingId,
+    confirmation: &Confirmation,
+) -> Result<(), Failure> {
+    let services = start::existing(config).await?;
+    let found = find(&services.engine, &services.archive, booking).await?;
+    check(&found)?;
+    confirmation.ask(&format!("Give the money back of {}?", found.text()))
+}
+
+/// Takes the next step of a booking's refund now.
+pub(in crate::ctl) async fn refund_now(
+    config: &Config,
+    booking: BookingId,
+    reason: String,
+) -> Result<Refunded, Failure> {
+    let services = start::existing(config).await?;
+    let found = find(&services.engine, &services.archive, booking).await?;
+    check(&found)?;
+    Ok(Refunded {
+        booking: booking.to_string(),
+        amount: found.booking.amount,
+        reason,
+        refund: RefundStep::take(&services, config, booking).await,
+        currency: found.booking.currency,
+    })
 }
 
 /// Refuses what the archive has not decided to give back.

@@ -360,7 +360,7 @@ fn refunds_attention(counts: &RefundCounts) -> Vec<String> {
     let RefundCounts { overdue, retrying, failed, .. } = counts;
     if *failed > 0 {
         issues.push(format!(
-            "{failed} refunds failed and wait for a person: `holdfastctl reconcile`"
+            "{failed} refunds failed and wait for a person: `holdfastctl payments list --refund failed`"
         ));
     }
     if *retrying > 0 {

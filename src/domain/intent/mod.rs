@@ -10,7 +10,7 @@
 //!  any ────────► refunded       outcome `refund` or `cancelled`, and the money went back
 //! ```
 //!
-//! Refunds and their failures: [`refund`].
+//! Refunds and their failures: [`refund`]; what was refunded, by whom: [`movement`].
 //!
 //! Guarantees, together with the provider's (an object is paid at most once, never after its cancel):
 //!
@@ -19,12 +19,14 @@
 //!   never sent. So an attempt of unknown outcome is only repeated, under its own key.
 //! * A process whose lease was superseded cannot open: [`Intent::claim`] returns `Stale`.
 
+pub mod movement;
 pub mod refund;
 
 use serde::{Deserialize, Serialize};
 
 use super::booking::{Booking, Status};
 use super::ids::{BookingId, SeatId, UserId};
+use movement::Movement;
 use refund::RefundProgress;
 
 /// The state of an intent.
@@ -98,10 +100,14 @@ pub struct Intent {
     pub state: IntentState,
     /// When the reconciler handles it, Unix ms; `None` once nothing is left to do.
     pub due_ms: Option<i64>,
-    /// The refunded amount, minor units.
+    /// The amount refunded by the provider, minor units; [`Intent::movements`] say when and by whom.
     pub refunded: i64,
     /// The refund's progress, if it did not succeed at once.
     pub refund: Option<RefundProgress>,
+    /// The money that was returned, in the order in which it was recorded.
+    pub movements: Vec<Movement>,
+    /// Refunds of a sold booking that were made outside and may still fail, minor units.
+    pub outside_pending: i64,
     /// Raised by one at every change.
     pub rev: u64,
 }
@@ -144,6 +150,8 @@ impl Intent {
             due_ms: Some(due_ms),
             refunded: 0,
             refund: None,
+            movements: Vec::new(),
+            outside_pending: 0,
             rev: 1,
         }
     }
@@ -251,6 +259,8 @@ impl Intent {
             due_ms: None,
             refunded: 0,
             refund: None,
+            movements: Vec::new(),
+            outside_pending: 0,
             rev: 1,
         }
     }

@@ -77,6 +77,10 @@ pub struct RefundProgress {
     pub failures: u32,
     /// The provider's reason for the last failure.
     pub reason: String,
+    /// Until when an attempt after a failure may be under way, Unix ms: nobody returns the money by
+    /// another way before.
+    #[serde(default)]
+    pub sending_until_ms: i64,
 }
 
 impl RefundProgress {
@@ -136,9 +140,10 @@ impl Intent {
             retry_at_ms: now_ms,
             failures: known.map_or(0, |one| one.failures),
             reason: known.map(|one| one.reason.clone()).unwrap_or_default(),
+            sending_until_ms: 0,
         };
         let due_ms = Some(now_ms + POLL_MIN_MS);
-        Some(Intent { refund: Some(refund), refunded: 0, due_ms, ..self.changed() })
+        Some(Intent { refund: Some(refund), due_ms, ..self.changed() })
     }
 
     /// Records that the sent attempt ended without the money; the next may follow after a pause.
@@ -155,9 +160,20 @@ impl Intent {
             retry_at_ms,
             failures,
             reason,
+            sending_until_ms: 0,
         };
         let due_ms = Some(retry_at_ms);
-        Intent { refund: Some(refund), refunded: 0, due_ms, ..self.changed() }
+        Intent { refund: Some(refund), due_ms, ..self.changed() }
+    }
+
+    /// Announces that an attempt after a failure is sent; `None` if none has failed. INVARIANT: written
+    /// before such an attempt is sent, so [`Intent::mark_paid`] of an intent read before fails on `rev`.
+    /// If the attempt has no answer, the intent is due again at `due_ms`.
+    pub fn refund_sending(&self, until_ms: i64, due_ms: i64) -> Option<Self> {
+        let refund = self.refund.clone().filter(|one| one.state == RefundState::Failed)?;
+        let sending_until_ms = until_ms.max(refund.sending_until_ms);
+        let refund = Some(RefundProgress { sending_until_ms, ..refund });
+        Some(Intent { refund, due_ms: Some(due_ms), ..self.changed() })
     }
 
     /// The record of a completed refund.

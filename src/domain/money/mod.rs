@@ -76,6 +76,15 @@ pub fn format_amount(minor: i64, code: &str) -> String {
     }
 }
 
+/// Formats an amount in units, without the currency: `45.00`. Of a currency that has gone out of use the
+/// units are not known: the minor ones are shown.
+pub fn format_units(minor: i64, code: &str) -> String {
+    match Currency::from_code(code) {
+        Ok(currency) => currency.format(minor).trim_end_matches(code).trim_end().to_owned(),
+        Err(_) => minor.to_string(),
+    }
+}
+
 impl fmt::Debug for Currency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())
@@ -179,6 +188,8 @@ mod tests {
         assert_eq!(written("KWD", 4500), "4.500 KWD");
         assert_eq!(written("JPY", 0), "0 JPY");
         assert_eq!(format_amount(4500, "EUR"), "45.00 EUR");
+        assert_eq!(format_units(-4500, "EUR"), "-45.00");
+        assert_eq!((format_units(45, "JPY"), format_units(45, "HRK")), ("45".into(), "45".into()));
         assert_eq!(format_amount(4500, "HRK"), "4500 minor units of HRK");
     }
 

@@ -181,6 +181,7 @@ impl Stripe {
             state,
             amount: minor(intent.amount()).ok_or_else(|| strange(&intent))?,
             refunded: minor(returned.succeeded).ok_or_else(|| strange(&intent))?,
+            refunded_outside: minor(returned.outside).ok_or_else(|| strange(&intent))?,
             refund_pending: minor(returned.undecided).ok_or_else(|| strange(&intent))?,
             currency,
             booking: intent.booking(),

@@ -83,6 +83,8 @@ pub(super) enum RefundStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct RefundSums {
     pub succeeded: i64,
+    /// Of these: not sent by us.
+    pub outside: i64,
     pub undecided: i64,
 }
 
@@ -150,6 +152,11 @@ impl Refund {
             && metadata.refund_attempt.as_ref() == Some(&ours_attempt)
     }
 
+    /// Whether it names its attempt. Those of versions without attempts do not.
+    pub fn is_ours(&self) -> bool {
+        self.metadata.as_ref().is_some_and(|metadata| metadata.refund_attempt.is_some())
+    }
+
     /// Why it failed, by Stripe.
     pub fn failure(&self) -> String {
         let status = self.status.as_deref().unwrap_or("without a status");
@@ -167,8 +174,12 @@ impl RefundSums {
             let these = refunds.iter().filter(|refund| refund.status() == status);
             these.map(|refund| refund.amount).sum()
         };
+        let outside = refunds
+            .iter()
+            .filter(|refund| refund.status() == RefundStatus::Succeeded && !refund.is_ours());
         RefundSums {
             succeeded: sum(RefundStatus::Succeeded),
+            outside: outside.map(|refund| refund.amount).sum(),
             undecided: sum(RefundStatus::Undecided),
         }
     }
@@ -258,7 +269,7 @@ mod tests {
         })
         .into();
         let returned = RefundSums::of(&refunds);
-        assert_eq!(returned, RefundSums { succeeded: 1, undecided: 11_110 });
+        assert_eq!(returned, RefundSums { succeeded: 1, outside: 1, undecided: 11_110 });
         assert_eq!([returned.missing_to(11_111), returned.missing_to(11_112)], [0, 1]);
         assert_eq!(returned.missing_to(1), 0);
     }

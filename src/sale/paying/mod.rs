@@ -33,6 +33,8 @@
 
 mod charge;
 mod check;
+mod mark_paid;
+mod outside;
 mod reconcile;
 mod reconciled;
 mod refund;
@@ -49,7 +51,10 @@ use crate::redis::Engine;
 use crate::telemetry::warn_repeated;
 
 pub(super) use charge::ChargeResult;
-pub use check::{CheckOptions, MendedPayment, MoneyTotals, PaymentDifference, PaymentsReport};
+pub use check::{
+    CheckOptions, DifferenceKind, MendedPayment, MoneyTotals, PaymentDifference, PaymentsReport,
+};
+pub use mark_paid::{MarkPaid, MarkedPaid};
 pub use reconciled::{ReconcileResult, WaitReason};
 
 /// Delay before an intent is reconciled again, unless its wait has a known end, ms.

@@ -3,7 +3,7 @@
 //!
 //! | outcome | intent | provider | Redis | step |
 //! |---|---|---|---|---|
-//! | `sold` | | | | close it |
+//! | `sold` | | | | close it; if a refund may have been made outside, record it ([`super::outside`]) |
 //! | `refund`, `cancelled` | | paid | | refund it ([`super::refund`]), close it |
 //! | none | none | | lapsed lease | write `idle` under our lease, release |
 //! | none | open, idle | paid | | commit it; if its seats are taken: outcome `refund` |
@@ -64,6 +64,14 @@ impl PaymentService {
         self.reconcile_with(id, Retry::Now).await
     }
 
+    /// Like [`PaymentService::reconcile`], after word of a refund: one that was made outside is recorded.
+    ///
+    /// # Errors
+    /// As for [`PaymentService::reconcile`].
+    pub async fn reconcile_refund(&self, id: BookingId) -> Result<ReconcileResult, SaleError> {
+        self.reconcile_with(id, Retry::WhenDueAfterNews).await
+    }
+
     async fn reconcile_with(
         &self,
         id: BookingId,
@@ -119,8 +127,8 @@ impl PaymentService {
             (Some(archived), Some(outcome)) => {
                 let follows = self.archiver.settle_current(id).await;
                 match (outcome, intent) {
-                    (Outcome::Sold, Some(intent)) => self.close(intent, IntentState::Sold, 0).await,
-                    (Outcome::Sold, None) => Ok(ReconcileResult::Nothing),
+                    (Outcome::Sold, Some(intent)) => self.close_sold(intent, retry).await,
+                    (Outcome::Sold, None) => self.recreate_sold(archived, retry).await,
                     _ => self.refund(archived, intent, &follows, retry).await,
                 }
             }
@@ -263,7 +271,7 @@ impl PaymentService {
         if !released.is_final() {
             return Ok(released);
         }
-        self.close(intent, IntentState::Cancelled, 0).await
+        self.close(intent, IntentState::Cancelled).await
     }
 
     /// Releases a booking that can no longer be paid, if it still is under a lease.

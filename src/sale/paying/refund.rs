@@ -16,14 +16,17 @@
 //! | pending, then failed | the webhook, or the next poll, finds attempt n failed: n+1 after a pause |
 //! | succeeded and closed, then returned by the bank | the webhook or `reconcile` opens it again with n+1 |
 //! | refunded by hand at the provider, wholly or in part | it counts: only the missing amount is sent |
+//! | returned by another way, and marked so | [`super::mark_paid`]: nothing is sent for it any more |
 //! | every attempt fails | after the last one a person must act; it shows in `status`, `reconcile` and metrics |
 
+use std::time::{Duration, Instant};
+
 use super::reconciled::wait;
-use super::{PaymentService, RETRY_DELAY_MS, ReconcileResult};
+use super::{PaymentService, RETRY_DELAY_MS, ReconcileResult, retry_delay_ms};
 use crate::archive::ArchivedBooking;
-use crate::domain::{Booking, Intent, IntentState, Outcome};
+use crate::domain::{Booking, Intent, IntentState, Outcome, SeenRefunds};
 use crate::faults::FaultStep;
-use crate::payments::{PaymentState, RefundOrder, RefundResult};
+use crate::payments::{Payment, PaymentState, RefundOrder, RefundResult};
 use crate::sale::archiving::SettleResult;
 use crate::sale::{SaleError, unix_now_ms};
 
@@ -35,14 +38,16 @@ const QUERIES_MAX: u32 = 2;
 pub(super) enum Retry {
     /// After its pause, up to the maximum number of attempts.
     WhenDue,
+    /// The same; but a sold booking may have been refunded outside.
+    WhenDueAfterNews,
     /// Now, on an operator's request.
     Now,
 }
 
 /// The state of a booking's refund.
 enum RefundOutcome {
-    /// This amount was taken and has been returned.
-    Complete(i64),
+    /// What was taken has been returned; the provider's part of that.
+    Complete(SeenRefunds),
     /// It is pending at the provider and may still fail.
     Pending,
     /// The attempt failed for this reason.
@@ -106,17 +111,17 @@ impl PaymentService {
             None if is_free => return Ok(ReconcileResult::Done(IntentState::Refunded)),
             None => return self.recreate_intent(booking).await,
         };
-        let outcome = match is_free {
-            true => RefundOutcome::Complete(0),
+        let (intent, outcome) = match is_free {
+            true => (intent.clone(), RefundOutcome::Complete(SeenRefunds::default())),
             false => self.advance_refund(booking, intent, retry).await?,
         };
-        let total = booking.amount;
+        let (intent, total) = (&intent, booking.amount - intent.marked_paid());
         match outcome {
             // The money is returned; the intent stays due until Redis shows the outcome, too.
             RefundOutcome::Complete(_) if *follows == SettleResult::Retry => {
                 Ok(wait("redis does not show its outcome yet"))
             }
-            RefundOutcome::Complete(refunded) => self.close_refunded(intent, refunded).await,
+            RefundOutcome::Complete(seen) => self.close_refunded(intent, seen).await,
             RefundOutcome::Pending => self.record_pending(intent, total).await,
             RefundOutcome::Failed(reason) => self.record_failed(intent, total, reason).await,
             RefundOutcome::NotBefore(until_ms) => Ok(ReconcileResult::Refunding { until_ms }),
@@ -132,75 +137,138 @@ impl PaymentService {
         Ok(wait("its lost intent was recreated"))
     }
 
+    /// Takes the next step at the provider; returns the intent as it is now, with the refunds that were
+    /// seen and are not written yet.
     async fn advance_refund(
         &self,
         booking: &Booking,
         intent: &Intent,
         retry: Retry,
-    ) -> Result<RefundOutcome, SaleError> {
-        let (payment, total) = (intent.payment.as_str(), booking.amount);
+    ) -> Result<(Intent, RefundOutcome), SaleError> {
+        let payment = intent.payment.as_str();
+        // What was returned by another way is not refunded again.
+        let total = booking.amount - intent.marked_paid();
+        let unchanged = |outcome| Ok((intent.clone(), outcome));
         for _ in 0..QUERIES_MAX {
             let Some(found) = self.provider.get(payment).await? else {
+                let refunded = intent.refunded_at_provider();
+                if intent.marked_paid() > 0 && refunded >= total {
+                    let outside = intent.refunded_outside();
+                    let seen = SeenRefunds { refunded, outside, pending: 0 };
+                    return unchanged(RefundOutcome::Complete(seen));
+                }
                 let (booking_id, payment) = (booking.id, payment.to_owned());
                 tracing::error!(%booking_id, payment, "ALARM: the provider does not know a payment");
-                return Ok(RefundOutcome::Blocked("the provider has no such payment"));
+                return unchanged(RefundOutcome::Blocked("the provider has no such payment"));
             };
             match found.state {
-                PaymentState::Paid if found.refunded >= total => {
-                    return Ok(RefundOutcome::Complete(found.refunded));
+                PaymentState::Paid => {
+                    return self.refund_paid(booking, intent, &found, retry).await;
                 }
-                PaymentState::Paid if found.refunded + found.refund_pending >= total => {
-                    return Ok(RefundOutcome::Pending);
+                PaymentState::Cancelled => {
+                    return unchanged(RefundOutcome::Complete(found.seen_refunds()));
                 }
-                PaymentState::Paid => return self.send_refund(booking, intent, retry).await,
-                PaymentState::Cancelled => return Ok(RefundOutcome::Complete(0)),
                 PaymentState::Processing => {
-                    return Ok(RefundOutcome::Blocked("its payment is in progress"));
+                    return unchanged(RefundOutcome::Blocked("its payment is in progress"));
                 }
                 PaymentState::Open => {
                     if self.provider.cancel(payment).await? == PaymentState::Cancelled {
-                        return Ok(RefundOutcome::Complete(0));
+                        return unchanged(RefundOutcome::Complete(SeenRefunds::default()));
                     }
                 }
             }
         }
-        Ok(RefundOutcome::Blocked("its payment is changing"))
+        unchanged(RefundOutcome::Blocked("its payment is changing"))
     }
 
-    /// Sends the attempt that the intent allows, if it is due.
+    async fn refund_paid(
+        &self,
+        booking: &Booking,
+        intent: &Intent,
+        paid: &Payment,
+        retry: Retry,
+    ) -> Result<(Intent, RefundOutcome), SaleError> {
+        let (seen, total) = (paid.seen_refunds(), booking.amount - intent.marked_paid());
+        if seen.refunded > total && intent.marked_paid() > 0 {
+            let (booking_id, refunded) = (intent.booking, seen.refunded);
+            tracing::error!(%booking_id, refunded, "ALARM: money went back twice");
+        }
+        if seen.refunded >= total {
+            return Ok((intent.clone(), RefundOutcome::Complete(seen)));
+        }
+        if seen.refunded + seen.pending >= total {
+            return Ok((intent.with_seen(seen, unix_now_ms()), RefundOutcome::Pending));
+        }
+        if retry != Retry::Now
+            && let Some(until_ms) = intent.refund_waits_until(unix_now_ms())
+        {
+            return Ok((intent.clone(), RefundOutcome::NotBefore(until_ms)));
+        }
+        self.send_refund(booking, intent, seen).await
+    }
+
+    /// Sends the attempt that the intent allows.
     async fn send_refund(
         &self,
         booking: &Booking,
         intent: &Intent,
-        retry: Retry,
-    ) -> Result<RefundOutcome, SaleError> {
-        if retry == Retry::WhenDue
-            && let Some(until_ms) = intent.refund_waits_until(unix_now_ms())
+        seen: SeenRefunds,
+    ) -> Result<(Intent, RefundOutcome), SaleError> {
+        let began = Instant::now();
+        let send_within = Duration::from_millis(self.lease_ms.unsigned_abs());
+        // An attempt takes less than a lease, and begins within one.
+        let now_ms = unix_now_ms();
+        let due_ms = now_ms + retry_delay_ms(intent.deadline_ms, now_ms);
+        let announced = intent.refund_sending(now_ms + 2 * self.lease_ms, due_ms);
+        if let Some(announced) = &announced
+            && !self.archive.change_intent(announced).await?
         {
-            return Ok(RefundOutcome::NotBefore(until_ms));
+            let outcome = RefundOutcome::Blocked("it was changed concurrently");
+            return Ok((intent.clone(), outcome));
         }
+        let intent = announced.as_ref().unwrap_or(intent);
         let order = RefundOrder {
             booking: booking.id,
             payment: intent.payment.clone(),
             currency: booking.currency.clone(),
-            total: booking.amount,
+            total: booking.amount - intent.marked_paid(),
             attempt: intent.refund_attempt(),
         };
+        if announced.is_some() && began.elapsed() > send_within {
+            let outcome = RefundOutcome::Blocked("this process was suspended before a refund");
+            return Ok((intent.clone(), outcome));
+        }
         let refunded = self.provider.refund(&order).await?;
         self.faults.reached(FaultStep::Refund);
+        let now_ms = unix_now_ms();
         Ok(match refunded {
-            RefundResult::Succeeded(refunded) => RefundOutcome::Complete(refunded),
-            RefundResult::Pending => RefundOutcome::Pending,
-            RefundResult::Failed(reason) => RefundOutcome::Failed(reason),
+            RefundResult::Succeeded(refunded) => {
+                (intent.clone(), RefundOutcome::Complete(SeenRefunds { refunded, ..seen }))
+            }
+            RefundResult::Pending => (intent.with_seen(seen, now_ms), RefundOutcome::Pending),
+            RefundResult::Failed(reason) => {
+                (intent.with_seen(seen, now_ms), RefundOutcome::Failed(reason))
+            }
         })
     }
 
     async fn close_refunded(
         &self,
         intent: &Intent,
-        refunded: i64,
+        seen: SeenRefunds,
     ) -> Result<ReconcileResult, SaleError> {
-        let closed = self.close(intent, IntentState::Refunded, refunded).await?;
+        let refunded = seen.refunded;
+        let is_known = intent.state == IntentState::Refunded && !intent.differs_from(seen);
+        let closed = match is_known {
+            true => self.close(intent, IntentState::Refunded).await?,
+            false => {
+                let next = intent.closed_with(IntentState::Refunded, seen, unix_now_ms());
+                match self.archive.change_intent(&next).await? {
+                    true => ReconcileResult::Done(IntentState::Refunded),
+                    false => wait("it was changed concurrently"),
+                }
+            }
+        };
         if closed.is_final() && intent.due_ms.is_some() && refunded > 0 {
             tracing::info!(booking_id = %intent.booking, refunded, "a booking is refunded");
             self.counted("refunded");
@@ -254,10 +322,10 @@ impl PaymentService {
         &self,
         intent: &Intent,
         state: IntentState,
-        refunded: i64,
     ) -> Result<ReconcileResult, SaleError> {
         let is_closed = intent.due_ms.is_none() && intent.state == state;
-        if is_closed || self.archive.change_intent(&intent.closed(state, refunded)).await? {
+        let closed = intent.closed(state, intent.refunded);
+        if is_closed || self.archive.change_intent(&closed).await? {
             return Ok(ReconcileResult::Done(state));
         }
         Ok(wait("it was changed concurrently"))

@@ -5,6 +5,7 @@
 //! Safe during a sale: payments in progress differ for a moment, so only differences that a later
 //! query confirms are reported.
 
+mod compare;
 #[cfg(test)]
 mod tests;
 
@@ -17,14 +18,13 @@ use tokio::time::sleep;
 
 use super::PaymentService;
 use crate::archive::ArchivedBooking;
-use crate::domain::money::format_amount;
-use crate::domain::refund::OVERDUE_MS as REFUND_OVERDUE_MS;
-use crate::domain::{
-    BookingId, EventId, Intent, IntentState, Outcome, RefundProgress, RefundState, Status,
-};
+use crate::domain::{BookingId, EventId, Intent, Outcome, Status};
 use crate::payments::{Payment, PaymentState};
 use crate::redis::GetBookingReply;
 use crate::sale::{SaleError, unix_now_ms};
+use compare::{Difference, problem};
+
+pub use compare::DifferenceKind;
 
 /// Intents and bookings per query.
 const PAGE: u32 = 500;
@@ -32,9 +32,6 @@ const PAGE: u32 = 500;
 const AT_ONCE_MAX: usize = 8;
 /// Pause between two queries of what differs.
 const RECHECK_PAUSE: Duration = Duration::from_millis(500);
-/// How long after an intent is due a worker should have reconciled it, ms.
-const OVERDUE_MS: i64 = 30_000;
-const DAY_MS: i64 = 86_400_000;
 /// The maximum number of differences kept.
 const DIFFERENCES_MAX: usize = 10_000;
 
@@ -64,6 +61,12 @@ pub struct MoneyTotals {
     pub refunded: i64,
     /// Refunds that are pending.
     pub refund_pending: i64,
+    /// Of the refunded: refunds that were not sent by Holdfast.
+    pub refunded_outside: i64,
+    /// Of the refunded: refunds of bookings that stay sold.
+    pub refunded_of_sold: i64,
+    /// What was returned by another way than the provider.
+    pub marked_paid: i64,
 }
 
 /// A booking about which the three disagree.
@@ -71,8 +74,12 @@ pub struct MoneyTotals {
 pub struct PaymentDifference {
     /// The booking.
     pub booking: BookingId,
+    /// The kind of difference.
+    pub kind: DifferenceKind,
     /// The difference, and how to correct it if that takes a person.
     pub problem: String,
+    /// What `--fix` does about it, or why it cannot end it.
+    pub fix: &'static str,
 }
 
 /// A booking that was reconciled to repair it.
@@ -176,16 +183,17 @@ impl PaymentService {
             }
             progress(report.payments);
         }
-        // Sold bookings without an intent do not appear above.
+        // Paid bookings without an intent do not appear above.
         let mut after = None;
         loop {
             let page = self.archive.bookings_of_event(event, after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.booking.id);
-            let sold = page
-                .iter()
-                .filter(|one| one.outcome == Some(Outcome::Sold) && one.booking.amount > 0);
-            let ids: Vec<BookingId> = sold.map(|one| one.booking.id).collect();
+            let paid = page.iter().filter(|one| {
+                let is_refundable = one.outcome.is_some() && !one.booking.payment.is_empty();
+                one.booking.amount > 0 && (one.outcome == Some(Outcome::Sold) || is_refundable)
+            });
+            let ids: Vec<BookingId> = paid.map(|one| one.booking.id).collect();
             let intents = self.archive.intents_by_id(&ids).await?;
             let without = ids.into_iter().filter(|id| intents.iter().all(|i| i.booking != *id));
             differing.extend(without.take(DIFFERENCES_MAX.saturating_sub(differing.len())));
@@ -205,11 +213,11 @@ impl PaymentService {
         let queries = ids.into_iter().map(|id| {
             let (intent, archived) = (intents.remove(&id), archived.remove(&id));
             async move {
-                let payment = match &intent {
-                    Some(intent) if !intent.payment.is_empty() => {
-                        self.provider.get(&intent.payment).await?
-                    }
-                    _ => None,
+                let of_intent = intent.as_ref().map(|intent| intent.payment.as_str());
+                let of_booking = archived.as_ref().map(|one| one.booking.payment.as_str());
+                let payment = match of_intent.or(of_booking).unwrap_or_default() {
+                    "" => None,
+                    payment => self.provider.get(payment).await?,
                 };
                 let redis = match self.engine.get_booking(id).await?.reply {
                     GetBookingReply::Found { booking } => Some(booking.status),
@@ -239,8 +247,10 @@ impl PaymentService {
                         report.count(&facts);
                     }
                     match problem {
-                        Some(problem) if is_last => {
-                            report.differences.push(PaymentDifference { booking, problem });
+                        Some(Difference { kind, problem }) if is_last => {
+                            let fix = kind.fix();
+                            let difference = PaymentDifference { booking, kind, problem, fix };
+                            report.differences.push(difference);
                         }
                         Some(_) => left.push(booking),
                         None => {}
@@ -260,102 +270,20 @@ impl PaymentsReport {
     fn count(&mut self, facts: &PaymentFacts) {
         let Some(intent) = &facts.intent else { return };
         let totals = self.totals.entry(intent.currency.clone()).or_default();
-        if facts.archived.as_ref().and_then(|one| one.outcome) == Some(Outcome::Sold) {
+        let is_sold = facts.archived.as_ref().and_then(|one| one.outcome) == Some(Outcome::Sold);
+        if is_sold {
             totals.sold += intent.amount;
         }
+        totals.marked_paid += intent.marked_paid();
         if let Some(payment) = facts.payment.as_ref().filter(|one| one.state == PaymentState::Paid)
         {
             totals.charged += payment.amount;
             totals.refunded += payment.refunded;
             totals.refund_pending += payment.refund_pending;
+            totals.refunded_outside += payment.refunded_outside;
+            if is_sold {
+                totals.refunded_of_sold += payment.refunded;
+            }
         }
     }
-}
-
-/// The difference between the three, if any. A payment in progress that a worker handles is none.
-fn problem(facts: &PaymentFacts, now_ms: i64) -> Option<String> {
-    let outcome = facts.archived.as_ref().and_then(|archived| archived.outcome);
-    let Some(intent) = &facts.intent else {
-        return Some("sold, and nothing is known of a payment".to_owned());
-    };
-    let paid = facts.payment.as_ref().filter(|payment| payment.state == PaymentState::Paid);
-    let (amount, shown) = (intent.amount, |minor| format_amount(minor, &intent.currency));
-    if let Some(paid) = paid.filter(|paid| paid.amount != amount) {
-        let (due, paid) = (shown(amount), shown(paid.amount));
-        return Some(format!("{due} was to be paid, {paid} is: ask the provider"));
-    }
-    let (refunded, pending) = paid.map_or((0, 0), |paid| (paid.refunded, paid.refund_pending));
-    let money = match (outcome, paid) {
-        (Some(Outcome::Sold), None) => Some("sold, and not paid: ask the provider".to_owned()),
-        (Some(Outcome::Sold), Some(_)) if refunded + pending > 0 => {
-            Some(format!("sold, and {} given back: ask the provider", shown(refunded + pending)))
-        }
-        (Some(Outcome::Refund | Outcome::Cancelled), Some(_)) if refunded < amount => {
-            unreturned(intent, refunded, pending, now_ms)
-        }
-        (None, Some(_)) => Some("paid, and neither sold nor given back".to_owned()),
-        _ => None,
-    };
-    money
-        .or_else(|| in_redis(outcome, facts.redis))
-        .or_else(|| unclosed(intent, outcome, facts, now_ms))
-}
-
-/// Money that is to be refunded and is not yet. `None` if it has been pending for no longer than
-/// banks take.
-fn unreturned(intent: &Intent, refunded: i64, pending: i64, now_ms: i64) -> Option<String> {
-    let (amount, refund) = (intent.amount, intent.refund.as_ref());
-    let (missing, shown) =
-        (amount - refunded - pending, |minor| format_amount(minor, &intent.currency));
-    if missing <= 0 {
-        let since_ms = refund.map_or(now_ms, |refund| refund.since_ms);
-        let days = (now_ms - since_ms) / DAY_MS;
-        return (now_ms - since_ms > REFUND_OVERDUE_MS).then(|| {
-            let (pending, amount) = (shown(pending), shown(amount));
-            format!("{pending} of {amount} is on its way back for {days} days: ask the provider")
-        });
-    }
-    let failed = refund.filter(|refund| refund.state == RefundState::Failed);
-    let why = match failed {
-        Some(refund) => {
-            let RefundProgress { failures, reason, .. } = refund;
-            let next = match refund.needs_person() {
-                true => "--fix tries once more, or give it back at the provider",
-                false => "it is tried again by itself",
-            };
-            format!(": its refund failed {failures} times ({reason}); {next}")
-        }
-        None => String::new(),
-    };
-    Some(format!("{} of {} is to be given back{why}", shown(missing), shown(amount)))
-}
-
-fn in_redis(outcome: Option<Outcome>, redis: Option<Status>) -> Option<String> {
-    let (outcome, status) = (outcome?, redis?);
-    let (is, should) = (status.as_str(), outcome.status().as_str());
-    (status != outcome.status()).then(|| format!("{is} in Redis, {should} by the archive"))
-}
-
-fn unclosed(
-    intent: &Intent,
-    outcome: Option<Outcome>,
-    facts: &PaymentFacts,
-    now_ms: i64,
-) -> Option<String> {
-    // A worker will reconcile it, or has hardly had the time.
-    if intent.due_ms.is_some_and(|due_ms| now_ms < due_ms + OVERDUE_MS) {
-        return None;
-    }
-    let expected = match outcome {
-        Some(Outcome::Sold) => IntentState::Sold,
-        Some(Outcome::Refund | Outcome::Cancelled) => IntentState::Refunded,
-        // It may still be paid.
-        None if facts.redis.is_some_and(Status::is_live) => return None,
-        None => IntentState::Cancelled,
-    };
-    let is_closed = intent.state == expected && intent.due_ms.is_none();
-    (!is_closed).then(|| {
-        let (is, should) = (intent.state.as_str(), expected.as_str());
-        format!("its intent is {is} and to be closed as {should}")
-    })
 }
