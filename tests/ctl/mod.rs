@@ -13,7 +13,9 @@ mod export;
 mod health;
 mod lag;
 mod layouts;
+mod ledger;
 mod limits;
+mod payments;
 mod presence;
 mod reconcile;
 mod restore;
@@ -44,7 +46,7 @@ const RUNS_MAX: u32 = 5;
 /// Pause before that.
 const REPEAT_PAUSE: Duration = Duration::from_millis(500);
 /// Commands that change nothing, or may be repeated at any time.
-const REPEATABLE: [&str; 10] = [
+const REPEATABLE: [&str; 12] = [
     "trace",
     "verify",
     "status",
@@ -53,6 +55,8 @@ const REPEATABLE: [&str; 10] = [
     "restore",
     "reconcile",
     "bookings",
+    "payments",
+    "export ledger",
     "dead-letters list",
     "event list",
 ];

@@ -1,9 +1,12 @@
 //! Payments are safe: one charge and one sale, whichever process dies; money and seats agree.
 
+mod books;
 mod cards;
+mod differences;
 mod doubt;
 mod kills;
 mod late;
+mod marked;
 mod path;
 mod refunds;
 mod torture;

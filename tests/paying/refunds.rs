@@ -23,30 +23,30 @@ use crate::support::worker::WorkerSpec;
 use crate::support::world::{World, impatient};
 use crate::support::{Flavor, eventually};
 
-const SECRET: &str = "whsec_of_the_tests";
+pub(super) const SECRET: &str = "whsec_of_the_tests";
 /// Timeout of one provider call: the provider is available.
 const PATIENT: std::time::Duration = std::time::Duration::from_secs(20);
 /// The price of a seat.
-const PRICE: i64 = 100;
+pub(super) const PRICE: i64 = 100;
 /// Concurrent reconcilers.
 const AT_ONCE: usize = 8;
 /// Failures after which a refund waits for a person.
 const ATTEMPTS_MAX: u32 = holdfast::domain::refund::ATTEMPTS_MAX;
 
-fn stripe_at(server: &StripeServer) -> Stripe {
+pub(super) fn stripe_at(server: &StripeServer) -> Stripe {
     let (url, secret_key) = (&server.url(), KEY);
     Stripe::new(&StripeSettings { url, secret_key, timeout: PATIENT }).unwrap()
 }
 
 /// A sale with Stripe's stand-in as provider.
-struct Stage {
-    world: World,
-    server: StripeServer,
-    payments: PaymentService,
+pub(super) struct Stage {
+    pub world: World,
+    pub server: StripeServer,
+    pub payments: PaymentService,
 }
 
 impl Stage {
-    async fn new(flavor: Flavor) -> Self {
+    pub async fn new(flavor: Flavor) -> Self {
         let world = World::with(shared_redis(flavor), shared_mongodb(), impatient()).await;
         let server = StripeServer::start().await;
         let payments = PaymentService::new(
@@ -61,7 +61,7 @@ impl Stage {
     }
 
     /// A paid and cancelled booking, to be refunded.
-    async fn to_be_refunded(&self) -> BookingId {
+    pub async fn to_be_refunded(&self) -> BookingId {
         let event = self.world.event(4).await;
         let held = self.world.hold("ann", event, &[1], None).await.unwrap();
         self.world.charge_by(&stripe_at(&self.server), &held.booking).await;
@@ -70,11 +70,11 @@ impl Stage {
     }
 
     /// Reconciles like a worker, when due.
-    async fn look(&self, id: BookingId) -> ReconcileResult {
+    pub async fn look(&self, id: BookingId) -> ReconcileResult {
         self.payments.reconcile(id).await.unwrap()
     }
 
-    async fn intent(&self, id: BookingId) -> Intent {
+    pub async fn intent(&self, id: BookingId) -> Intent {
         self.world.archive.intent(id).await.unwrap().expect("it was charged")
     }
 
@@ -91,11 +91,11 @@ impl Stage {
         refunds.iter().map(|one| (one.attempt().expect("one of ours"), one.status)).collect()
     }
 
-    fn given_back(&self) -> i64 {
+    pub fn given_back(&self) -> i64 {
         self.server.intent("pi_1").unwrap().refunded
     }
 
-    fn worker(&self) -> WorkerSpec {
+    pub fn worker(&self) -> WorkerSpec {
         WorkerSpec::new(&self.world, shared_mongodb())
             .with("payment_provider", "stripe")
             .with("stripe_url", &self.server.url())
@@ -114,7 +114,7 @@ impl Stage {
     }
 }
 
-fn is_refunding(reconciled: &ReconcileResult) -> bool {
+pub(super) fn is_refunding(reconciled: &ReconcileResult) -> bool {
     matches!(reconciled, ReconcileResult::Refunding { .. })
 }
 
@@ -275,7 +275,7 @@ fn refund_event(id: &str, kind: &str, refund: &str, metadata: Value) -> Value {
     json!({ "id": id, "type": kind, "data": { "object": object } })
 }
 
-async fn send_webhook(api: &Api, event: &Value) -> String {
+pub(super) async fn send_webhook(api: &Api, event: &Value) -> String {
     let body = event.to_string();
     let (body, signature) = (body.as_bytes(), signed(SECRET, body.as_bytes()));
     let request = api.post("/webhooks/payments").body(body);
@@ -285,6 +285,13 @@ async fn send_webhook(api: &Api, event: &Value) -> String {
 
 /// A sold booking, cancelled by its owner while no worker runs.
 async fn bought_and_cancelled(place: &Place, server: &StripeServer) -> (Api, Archive, BookingId) {
+    let (api, archive, held) = bought(place, server).await;
+    api.act("ann", &held, "cancel").await.json(200);
+    (api, archive, super::booking_id(&held))
+}
+
+/// A sold booking; its worker has ended.
+pub(super) async fn bought(place: &Place, server: &StripeServer) -> (Api, Archive, Value) {
     let config = Config {
         payment_provider: PaymentProvider::Stripe,
         stripe_url: server.url().as_str().into(),
@@ -303,8 +310,7 @@ async fn bought_and_cancelled(place: &Place, server: &StripeServer) -> (Api, Arc
     let (_, archive) = place.services().await;
     worker.terminate();
     eventually("the worker has ended", SETTLED, async || worker.exited().is_some()).await;
-    api.act("ann", &held, "cancel").await.json(200);
-    (api, archive, super::booking_id(&held))
+    (api, archive, held)
 }
 
 fn stripe_settings(url: &str) -> [(&'static str, &str); 3] {
