@@ -4,8 +4,10 @@ use futures_util::future::join_all;
 use holdfast::domain::{BookingId, IntentState, RefundCounts};
 use holdfast::sale::{MarkPaid, MarkedPaid, ReconcileResult, SaleError};
 
+use super::SETTLED;
 use super::refunds::{PRICE, Stage, is_refunding};
 use crate::on_one_redis;
+use crate::support::eventually;
 
 /// Concurrent reconcilers, and rounds of them.
 const AT_ONCE: usize = 6;
@@ -108,7 +110,10 @@ on_one_redis!(money_goes_back_once_whoever_is_first, async |flavor| {
         };
         let (_, marked) = tokio::join!(join_all(looks), mark);
         // What is left is settled.
-        while !matches!(stage.payments.reconcile_now(id).await, Ok(ReconcileResult::Done(_))) {}
+        eventually("it is settled", SETTLED, async || {
+            matches!(stage.payments.reconcile_now(id).await, Ok(ReconcileResult::Done(_)))
+        })
+        .await;
         let intent = stage.intent(id).await;
         assert_eq!(stage.given_back() + intent.marked_paid(), PRICE, "{marked:?} {intent:?}");
         assert_eq!(intent.refunded_at_provider(), stage.given_back());

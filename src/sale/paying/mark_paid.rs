@@ -12,6 +12,7 @@
 //! | the refund succeeds at the provider after all | as above; refused here while it is pending |
 //! | two operators, or one twice | one movement: the second finds nothing missing, or the same reference |
 
+use super::reconciled::wait;
 use super::{PaymentService, ReconcileResult};
 use crate::domain::{BookingId, Intent, Movement, MovementKind, Outcome, RefundState};
 use crate::payments::{Payment, PaymentState};
@@ -56,7 +57,7 @@ impl PaymentService {
             let currency = intent.currency.clone();
             if let Some(before) = marked_before(&intent, &order.reference) {
                 let (amount, replayed) = (-before.amount, true);
-                let reconciled = self.reconcile_now(id).await?;
+                let reconciled = self.close_marked(id).await;
                 return Ok(MarkedPaid { amount, currency, replayed, reconciled });
             }
             let amount = self.missing(&intent).await?;
@@ -66,11 +67,19 @@ impl PaymentService {
                 let (reference, by) = (&order.reference, &order.by);
                 tracing::warn!(booking_id = %id, amount, reference, by, "a refund is marked as paid");
                 self.counted("marked_paid");
-                let reconciled = self.reconcile_now(id).await?;
+                let reconciled = self.close_marked(id).await;
                 return Ok(MarkedPaid { amount, currency, replayed: false, reconciled });
             }
         }
         Err(invalid("its refund is changing; try again"))
+    }
+
+    /// Closes the intent of what is marked. It is recorded: a worker repeats this.
+    async fn close_marked(&self, id: BookingId) -> ReconcileResult {
+        self.reconcile_now(id).await.unwrap_or_else(|error| {
+            tracing::warn!(booking_id = %id, %error, "a worker closes the intent of a marked refund");
+            wait("a worker closes it")
+        })
     }
 
     /// The amount that may be marked: what neither the provider nor anybody else has returned.

@@ -16,11 +16,19 @@ use super::refund::Retry;
 use super::{PaymentService, ReconcileResult};
 use crate::archive::ArchivedBooking;
 use crate::domain::movement::OUTSIDE_POLL_MS;
-use crate::domain::{Intent, IntentState};
+use crate::domain::{BookingId, Intent, IntentState};
 use crate::payments::{Payment, PaymentState};
 use crate::sale::{SaleError, unix_now_ms};
 
 impl PaymentService {
+    /// Like [`PaymentService::reconcile`], after word of a refund: one that was made outside is recorded.
+    ///
+    /// # Errors
+    /// As for [`PaymentService::reconcile`].
+    pub async fn reconcile_refund(&self, id: BookingId) -> Result<ReconcileResult, SaleError> {
+        self.reconcile_with(id, Retry::WhenDueAfterNews).await
+    }
+
     /// Closes the intent of a sold booking, and records refunds from outside where there may be some.
     pub(super) async fn close_sold(
         &self,

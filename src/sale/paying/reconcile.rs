@@ -64,15 +64,7 @@ impl PaymentService {
         self.reconcile_with(id, Retry::Now).await
     }
 
-    /// Like [`PaymentService::reconcile`], after word of a refund: one that was made outside is recorded.
-    ///
-    /// # Errors
-    /// As for [`PaymentService::reconcile`].
-    pub async fn reconcile_refund(&self, id: BookingId) -> Result<ReconcileResult, SaleError> {
-        self.reconcile_with(id, Retry::WhenDueAfterNews).await
-    }
-
-    async fn reconcile_with(
+    pub(super) async fn reconcile_with(
         &self,
         id: BookingId,
         retry: Retry,
