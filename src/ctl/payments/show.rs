@@ -7,7 +7,7 @@ use crate::ctl::failure::Failure;
 use crate::ctl::output::{Column, CommandResult, or_dash, printable, table};
 use crate::domain::money::format_amount;
 use crate::domain::time::iso8601;
-use crate::domain::{BookingId, Intent};
+use crate::domain::{BookingId, Intent, Outcome};
 use crate::payments::Payment;
 use crate::sale::SaleError;
 use crate::sale::ledger::movements_of;
@@ -259,7 +259,8 @@ impl CommandResult for Shown {
     }
 
     fn has_problems(&self) -> bool {
-        let is_settled = self.due_at.is_none();
-        is_settled && self.provider.is_recorded == Some(false)
+        // Of another one a refund may be under way, which is recorded once it is done.
+        let is_followed = self.due_at.is_none() || self.outcome == Some(Outcome::Sold.as_str());
+        is_followed && self.provider.is_recorded == Some(false)
     }
 }
