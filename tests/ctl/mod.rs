@@ -46,7 +46,7 @@ const RUNS_MAX: u32 = 5;
 /// Pause before that.
 const REPEAT_PAUSE: Duration = Duration::from_millis(500);
 /// Commands that change nothing, or may be repeated at any time.
-const REPEATABLE: [&str; 12] = [
+const REPEATABLE: [&str; 13] = [
     "trace",
     "verify",
     "status",
@@ -55,7 +55,8 @@ const REPEATABLE: [&str; 12] = [
     "restore",
     "reconcile",
     "bookings",
-    "payments",
+    "payments list",
+    "payments show",
     "export ledger",
     "dead-letters list",
     "event list",

@@ -3,7 +3,8 @@
 use holdfast::payments::{Stripe, StripeSettings};
 use serde_json::json;
 
-use super::{ARCHIVED_WITHIN, Shop};
+use super::{ARCHIVED_WITHIN, RUNS_MAX, Shop, was_left_alone};
+use crate::support::eventually;
 use crate::support::stripe::{KEY, StripeServer};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -15,7 +16,15 @@ async fn dead_refund_is_listed_and_marked_as_paid() {
         ("HOLDFAST_STRIPE_URL", url.as_str()),
         ("HOLDFAST_STRIPE_SECRET_KEY", KEY),
     ];
-    let ctl = async |line: &str| shop.ctl_with(line, &stripe).await;
+    let ctl = async |line: &str| {
+        for _ in 1..RUNS_MAX {
+            let ran = shop.ctl_with(line, &stripe).await;
+            if !was_left_alone(line, &ran) {
+                return ran;
+            }
+        }
+        shop.ctl_with(line, &stripe).await
+    };
     let timeout = ARCHIVED_WITHIN;
     let provider = Stripe::new(&StripeSettings { url: &url, secret_key: KEY, timeout }).unwrap();
     let event = shop.world.event(4).await;
@@ -101,9 +110,14 @@ async fn refund_from_outside_is_reported_recorded_and_not_repeated() {
     let listed = shop.ctl("payments list --returned --json").await.json(0);
     assert_eq!(listed["payments"][0]["refunded_outside"], 40, "{listed}");
     let cancel = format!("bookings cancel {id} --reason x --yes");
-    shop.ctl(&cancel).await.ended(0);
-    let found = books.find(id).await.unwrap().unwrap();
-    assert_eq!((found.refunded, found.refunded_outside), (100, 40));
+    // The worker may be quicker.
+    let cancelled = shop.ctl(&cancel).await;
+    assert!([0, 1].contains(&cancelled.code), "{cancelled:?}");
+    eventually("the rest is given back", ARCHIVED_WITHIN, async || {
+        books.find(id).await.is_ok_and(|found| found.is_some_and(|one| one.refunded == 100))
+    })
+    .await;
+    assert_eq!(books.find(id).await.unwrap().unwrap().refunded_outside, 40);
     shop.ctl("reconcile --wait-seconds 60").await.ended(0);
     // Pages.
     shop.buy(event, "bob", &[2]).await;
