@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::{Sale, SaleError};
+use super::{ReconcileResult, Sale, SaleError};
 use crate::payments::webhook::{WebhookSubject, is_about_refund};
 use crate::telemetry::trace;
 
@@ -77,6 +77,14 @@ impl Sale {
             false => payments.reconcile(booking).await?,
         };
         tracing::info!(booking_id = %booking, kind, result = reconciled.as_str(), "webhook");
+        // A refund from outside is looked at only where the archive has decided, and is asked for by nobody
+        // afterwards: the provider sends its news again.
+        let is_unseen =
+            matches!(reconciled, ReconcileResult::Waiting(_) | ReconcileResult::Committed);
+        if is_about_refund(kind) && is_unseen {
+            let reason = "the refund is not recorded yet".to_owned();
+            return Err(SaleError::Unavailable { dependency: "payments", reason, unknown: false });
+        }
         archive.record_webhook(id, kind, booking).await?;
         Ok(WebhookResult::Handled)
     }

@@ -144,6 +144,10 @@ impl Intent {
     /// any more.
     pub fn mark_paid(&self, amount: i64, reference: &str, by: &str, now_ms: i64) -> Self {
         let mut next = self.changed();
+        if next.movements.is_empty() && next.refunded != 0 {
+            // Of a version that kept only the sum: as a movement it counts beside the new one.
+            next.push(MovementKind::Refund, -next.refunded, 0);
+        }
         let bounded = |text: &str| text[..text.floor_char_boundary(REFERENCE_BYTES_MAX)].to_owned();
         next.movements.push(Movement {
             kind: MovementKind::MarkedPaid,

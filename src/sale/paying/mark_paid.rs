@@ -55,12 +55,16 @@ impl PaymentService {
         for _ in 0..TRIES_MAX {
             let intent = self.archive.intent(id).await?.ok_or(SaleError::BookingUnknown(id))?;
             let currency = intent.currency.clone();
-            if let Some(before) = marked_before(&intent, &order.reference) {
-                let (amount, replayed) = (-before.amount, true);
-                let reconciled = self.close_marked(id).await;
-                return Ok(MarkedPaid { amount, currency, replayed, reconciled });
-            }
-            let amount = self.missing(&intent).await?;
+            // The same reference again, where something is missing again, is another movement.
+            let amount =
+                match (marked_before(&intent, &order.reference), self.missing(&intent).await) {
+                    (Some(before), Err(_)) => {
+                        let (amount, replayed) = (-before.amount, true);
+                        let reconciled = self.close_marked(id).await;
+                        return Ok(MarkedPaid { amount, currency, replayed, reconciled });
+                    }
+                    (_, missing) => missing?,
+                };
             let now_ms = unix_now_ms();
             let marked = intent.mark_paid(amount, &order.reference, &order.by, now_ms);
             if self.archive.change_intent(&marked).await? {
@@ -98,6 +102,7 @@ impl PaymentService {
         };
         let (marked, due) = (intent.marked_paid(), intent.amount);
         let Some(paid) = payment else {
+            refuse_under_way(intent)?;
             return positive(due - marked - intent.refunded_at_provider());
         };
         let missing = due - marked - paid.refunded;
@@ -123,14 +128,21 @@ fn refuse_in_progress(intent: &Intent, paid: &Payment, missing: i64) -> Result<(
         return Ok(());
     }
     let refund = intent.refund.as_ref().filter(|refund| refund.state == RefundState::Failed);
-    let Some(refund) = refund.filter(|_| missing > 0) else {
-        return match missing {
-            ..=0 => Ok(()),
-            _ => Err(invalid(
-                "its refund has not failed: it may still be sent; `payments refund retry` sends it now",
-            )),
-        };
-    };
+    match refund {
+        None if missing > 0 => Err(invalid(
+            "its refund has not failed: it may still be sent; `payments refund retry` sends it now",
+        )),
+        _ => refuse_under_way(intent),
+    }
+}
+
+/// Refuses while an attempt may be under way by what is recorded, also where this process' provider does
+/// not know the payment: it may ask another account than the workers.
+fn refuse_under_way(intent: &Intent) -> Result<(), SaleError> {
+    let Some(refund) = &intent.refund else { return Ok(()) };
+    if refund.state == RefundState::Pending {
+        return Err(invalid("a refund is on its way at the provider: cancel it there, or wait"));
+    }
     let left_ms = refund.sending_until_ms - unix_now_ms();
     if left_ms > 0 {
         let seconds = left_ms / 1_000 + 1;
