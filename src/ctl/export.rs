@@ -62,7 +62,8 @@ pub(super) struct SalesArguments {
 /// One line a movement, or with --by-day one a day, kind and event. `amount` is in the currency's minor
 /// unit, `amount_units` in units; what goes back to a buyer is negative. `channel` is `provider` for what
 /// is in the provider's books, and `other` for the rest: the sum of the first equals what the provider
-/// shows as charged less refunded, as `reconcile` proves. A charge has the time at which it was paid, a
+/// shows as charged less refunded, once `reconcile` is clean, no refund is on its way, and every payment
+/// was charged its price. A charge has the time at which it was paid, a
 /// refund the time at which Holdfast saw that it had succeeded; days are UTC. A payment that the archive
 /// has not decided yet is left out. Movement 0 of a booking is its charge. Further kinds may be added.
 /// The format is that of `export sales`. Does not need Redis.

@@ -77,8 +77,8 @@ impl Sale {
             false => payments.reconcile(booking).await?,
         };
         tracing::info!(booking_id = %booking, kind, result = reconciled.as_str(), "webhook");
-        // A refund from outside is looked at only where the archive has decided, and is asked for by nobody
-        // afterwards: the provider sends its news again.
+        // A refund from outside is recorded only once the archive has decided, and no task queries the provider
+        // for it afterwards: refused, so that the provider delivers the webhook again.
         let is_unseen =
             matches!(reconciled, ReconcileResult::Waiting(_) | ReconcileResult::Committed);
         if is_about_refund(kind) && is_unseen {

@@ -8,7 +8,7 @@ use super::{ARCHIVED_WITHIN, Shop};
 use crate::support::ctl::Ran;
 use crate::support::eventually;
 use crate::support::servers::state_dir;
-use crate::support::stripe::{KEY, StripeServer};
+use crate::support::stripe::{self, KEY, StripeServer};
 use crate::support::unique_name;
 
 /// The lines of an export by their columns.
@@ -121,11 +121,7 @@ async fn ledger_has_the_sums_of_the_simulated_provider() {
 async fn ledger_has_the_sums_of_stripe() {
     let (shop, server) = (Shop::any().await, StripeServer::start().await);
     let url = server.url();
-    let settings = [
-        ("HOLDFAST_PAYMENT_PROVIDER", "stripe"),
-        ("HOLDFAST_STRIPE_URL", url.as_str()),
-        ("HOLDFAST_STRIPE_SECRET_KEY", KEY),
-    ];
+    let settings = stripe::settings(&url);
     let timeout = ARCHIVED_WITHIN;
     let provider = Stripe::new(&StripeSettings { url: &url, secret_key: KEY, timeout }).unwrap();
     let outside = async |_: BookingId, payment: &str, amount: i64| {

@@ -5,17 +5,13 @@ use serde_json::json;
 
 use super::{ARCHIVED_WITHIN, RUNS_MAX, Shop, was_left_alone};
 use crate::support::eventually;
-use crate::support::stripe::{KEY, StripeServer};
+use crate::support::stripe::{self, KEY, StripeServer};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dead_refund_is_listed_and_marked_as_paid() {
     let (shop, server) = (Shop::any().await, StripeServer::start().await);
     let url = server.url();
-    let stripe = [
-        ("HOLDFAST_PAYMENT_PROVIDER", "stripe"),
-        ("HOLDFAST_STRIPE_URL", url.as_str()),
-        ("HOLDFAST_STRIPE_SECRET_KEY", KEY),
-    ];
+    let stripe = stripe::settings(&url);
     let ctl = async |line: &str| {
         for _ in 1..RUNS_MAX {
             let ran = shop.ctl_with(line, &stripe).await;

@@ -7,7 +7,7 @@ use holdfast::payments::{Stripe, StripeSettings};
 use super::{ARCHIVED_WITHIN, Shop};
 use crate::on_one_redis;
 use crate::support::eventually;
-use crate::support::stripe::{KEY, StripeServer};
+use crate::support::stripe::{self, KEY, StripeServer};
 
 fn money(sold: i64, charged: i64, refunded: i64) -> Value {
     json!({ "sold": sold, "charged": charged, "refunded": refunded, "refund_pending": 0,
@@ -63,11 +63,7 @@ on_one_redis!(payment_without_a_sale_is_found_and_repaired, async |flavor| {
 async fn failed_refund_is_shown_until_it_is_solved() {
     let (shop, server) = (Shop::any().await, StripeServer::start().await);
     let url = server.url();
-    let stripe = [
-        ("HOLDFAST_PAYMENT_PROVIDER", "stripe"),
-        ("HOLDFAST_STRIPE_URL", url.as_str()),
-        ("HOLDFAST_STRIPE_SECRET_KEY", KEY),
-    ];
+    let stripe = stripe::settings(&url);
     let ctl = async |line: &str| shop.ctl_with(line, &stripe).await;
     let timeout = ARCHIVED_WITHIN;
     let provider = Stripe::new(&StripeSettings { url: &url, secret_key: KEY, timeout }).unwrap();

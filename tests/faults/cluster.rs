@@ -164,8 +164,8 @@ impl Sale {
     }
 
     /// Waits until enough requests for other events were answered since then.
-    async fn others_were_asked(&self, since: Instant, is_hit: impl Fn(u64) -> bool) {
-        eventually("other events are asked for", RECOVERY, async || {
+    async fn enough_other_requests(&self, since: Instant, is_hit: impl Fn(u64) -> bool) {
+        eventually("there are enough requests for other events", RECOVERY, async || {
             let samples = self.samples.lock().unwrap();
             let others = samples.iter().filter(|one| one.sent_at >= since && !is_hit(one.event));
             others.count() > REQUESTS_MIN
@@ -267,7 +267,7 @@ async fn killed_primary_with_replica_stops_only_its_own_events() {
         sale.cluster.node(victim).kill();
         sale.cluster.all_served().await;
         sale.all_sell().await;
-        sale.others_were_asked(killed_at, |event| sale.primary_of(event) == victim).await;
+        sale.enough_other_requests(killed_at, |event| sale.primary_of(event) == victim).await;
     })
     .await;
     sale.check_requests(killed_at, |event| sale.primary_of(event) == victim);
@@ -298,7 +298,7 @@ async fn killed_primary_without_replica_stops_only_its_own_events() {
         sale.cluster.restart(victim);
         sale.cluster.all_served().await;
         sale.all_sell().await;
-        sale.others_were_asked(killed_at, |event| sale.primary_of(event) == victim).await;
+        sale.enough_other_requests(killed_at, |event| sale.primary_of(event) == victim).await;
     })
     .await;
     sale.check_requests(killed_at, |event| sale.primary_of(event) == victim);
@@ -325,7 +325,7 @@ async fn moved_slot_stops_only_its_own_events_during_the_move() {
             sale.all_sell().await;
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        sale.others_were_asked(began_at, is_moved).await;
+        sale.enough_other_requests(began_at, is_moved).await;
     })
     .await;
     sale.check_requests(began_at, is_moved);

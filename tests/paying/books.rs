@@ -3,15 +3,17 @@
 use holdfast::domain::{BookingId, EventId, IntentState};
 use holdfast::sale::ReconcileResult;
 use mongodb::bson::doc;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::SETTLED;
-use super::refunds::{PRICE, Stage, bought, is_refunding, send_webhook, stripe_at};
+use super::refunds::{
+    PRICE, Stage, bought, held, is_refunding, send_webhook, stripe_at, webhook_reply,
+};
 use crate::on_one_redis;
 use crate::support::api::Place;
 use crate::support::eventually;
 use crate::support::servers::shared_mongodb;
-use crate::support::stripe::StripeServer;
+use crate::support::stripe::{self, StripeServer};
 
 impl Stage {
     /// A booking of this seat that was charged; nobody knows of it yet.
@@ -109,7 +111,7 @@ on_one_redis!(whole_refund_from_outside_leaves_nothing_to_refund, async |flavor|
     let event = stage.world.event(4).await;
     let id = stage.sold(event, 1).await[0];
     stage.server.refund_by_hand("pi_1", PRICE, "succeeded");
-    // Nobody was told: the cancellation asks the provider.
+    // No webhook was delivered: the cancellation queries the provider.
     stage.world.sale.cancel(&"u1".parse().unwrap(), id).await.unwrap();
     assert_eq!(stage.look(id).await, ReconcileResult::Done(IntentState::Refunded));
     assert_eq!(stage.server.refunds("pi_1").len(), 1);
@@ -146,24 +148,49 @@ async fn webhook_records_a_refund_from_outside_of_a_sold_booking() {
     let (place, server) = (Place::shared(), StripeServer::start().await);
     let (api, archive, held) = bought(&place, &server).await;
     let id = super::booking_id(&held);
-    let event = |id: &str, kind: &str| {
-        let object = json!({ "id": "ch_1", "payment_intent": "pi_1", "metadata": {} });
-        json!({ "id": id, "type": kind, "data": { "object": object } })
-    };
     let by_hand = server.refund_by_hand("pi_1", 30, "succeeded");
-    assert_eq!(send_webhook(&api, &event("evt_1", "charge.refunded")).await, "handled");
+    assert_eq!(send_webhook(&api, &refund_event("evt_1", "charge.refunded")).await, "handled");
     let intent = archive.intent(id).await.unwrap().unwrap();
     assert_eq!((intent.state, intent.refunded_outside()), (IntentState::Sold, 30));
-    assert_eq!(send_webhook(&api, &event("evt_1", "charge.refunded")).await, "duplicate");
-    assert_eq!(send_webhook(&api, &event("evt_2", "refund.created")).await, "handled");
+    assert_eq!(send_webhook(&api, &refund_event("evt_1", "charge.refunded")).await, "duplicate");
+    assert_eq!(send_webhook(&api, &refund_event("evt_2", "refund.created")).await, "handled");
     assert_eq!(archive.intent(id).await.unwrap().unwrap(), intent, "recorded once");
     // The bank sends it back.
     server.settle_refund(&by_hand, "failed");
-    assert_eq!(send_webhook(&api, &event("evt_3", "refund.failed")).await, "handled");
+    assert_eq!(send_webhook(&api, &refund_event("evt_3", "refund.failed")).await, "handled");
     let back = archive.intent(id).await.unwrap().unwrap();
     assert_eq!(
         (back.state, back.refunded_outside(), back.movements.len()),
         (IntentState::Sold, 0, 2)
     );
     api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn webhook_about_a_refund_is_refused_until_the_sale_is_decided() {
+    let (place, server) = (Place::shared(), StripeServer::start().await);
+    let (api, held) = held(&place, &server).await;
+    eventually("it is paid, and no worker archives it", SETTLED, async || {
+        api.act("ann", &held, "confirm").await.status == 202
+    })
+    .await;
+    server.refund_by_hand("pi_1", 30, "succeeded");
+    let event = refund_event("evt_1", "charge.refunded");
+    assert_eq!(webhook_reply(&api, &event).await.status, 503);
+    let worker = place.worker_with(&stripe::settings(&server.url()));
+    // The provider delivers it again.
+    eventually("it is recorded", SETTLED, async || webhook_reply(&api, &event).await.status == 200)
+        .await;
+    let (_, archive) = place.services().await;
+    let intent = archive.intent(super::booking_id(&held)).await.unwrap().unwrap();
+    assert_eq!((intent.state, intent.refunded_outside()), (IntentState::Sold, 30));
+    worker.terminate();
+    eventually("the worker has ended", SETTLED, async || worker.exited().is_some()).await;
+    api.stop().await;
+}
+
+/// A webhook about a refund of the first payment that names nothing: it was made by hand.
+fn refund_event(id: &str, kind: &str) -> Value {
+    let object = json!({ "id": "ch_1", "payment_intent": "pi_1", "metadata": {} });
+    json!({ "id": id, "type": kind, "data": { "object": object } })
 }

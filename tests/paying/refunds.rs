@@ -17,8 +17,9 @@ use super::SETTLED;
 use crate::on_one_redis;
 use crate::payments::webhooks::signed;
 use crate::support::api::{Api, Place, places};
+use crate::support::http::Reply;
 use crate::support::servers::{shared_mongodb, shared_redis};
-use crate::support::stripe::{KEY, StripeServer};
+use crate::support::stripe::{self, KEY, StripeServer};
 use crate::support::worker::WorkerSpec;
 use crate::support::world::{World, impatient};
 use crate::support::{Flavor, eventually};
@@ -276,11 +277,15 @@ fn refund_event(id: &str, kind: &str, refund: &str, metadata: Value) -> Value {
 }
 
 pub(super) async fn send_webhook(api: &Api, event: &Value) -> String {
+    let reply = webhook_reply(api, event).await.json(200);
+    reply["result"].as_str().unwrap().to_owned()
+}
+
+pub(super) async fn webhook_reply(api: &Api, event: &Value) -> Reply {
     let body = event.to_string();
     let (body, signature) = (body.as_bytes(), signed(SECRET, body.as_bytes()));
     let request = api.post("/webhooks/payments").body(body);
-    let reply = request.header("Stripe-Signature", &signature).send().await.json(200);
-    reply["result"].as_str().unwrap().to_owned()
+    request.header("Stripe-Signature", &signature).send().await
 }
 
 /// A sold booking, cancelled by its owner while no worker runs.
@@ -290,8 +295,8 @@ async fn bought_and_cancelled(place: &Place, server: &StripeServer) -> (Api, Arc
     (api, archive, super::booking_id(&held))
 }
 
-/// A sold booking; its worker has ended.
-pub(super) async fn bought(place: &Place, server: &StripeServer) -> (Api, Archive, Value) {
+/// An API process with this provider, and a hold.
+pub(super) async fn held(place: &Place, server: &StripeServer) -> (Api, Value) {
     let config = Config {
         payment_provider: PaymentProvider::Stripe,
         stripe_url: server.url().as_str().into(),
@@ -302,7 +307,13 @@ pub(super) async fn bought(place: &Place, server: &StripeServer) -> (Api, Archiv
     let api = Api::here(config).await;
     let event = api.event(places(2)).await;
     let held = api.held("ann", event, &[1]).await;
-    let worker = place.worker_with(&stripe_settings(&server.url()));
+    (api, held)
+}
+
+/// A sold booking; its worker has ended.
+pub(super) async fn bought(place: &Place, server: &StripeServer) -> (Api, Archive, Value) {
+    let (api, held) = held(place, server).await;
+    let worker = place.worker_with(&stripe::settings(&server.url()));
     eventually("it is confirmed", SETTLED, async || {
         api.act("ann", &held, "confirm").await.status == 200
     })
@@ -311,14 +322,6 @@ pub(super) async fn bought(place: &Place, server: &StripeServer) -> (Api, Archiv
     worker.terminate();
     eventually("the worker has ended", SETTLED, async || worker.exited().is_some()).await;
     (api, archive, held)
-}
-
-fn stripe_settings(url: &str) -> [(&'static str, &str); 3] {
-    [
-        ("HOLDFAST_PAYMENT_PROVIDER", "stripe"),
-        ("HOLDFAST_STRIPE_URL", url),
-        ("HOLDFAST_STRIPE_SECRET_KEY", KEY),
-    ]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -341,7 +344,7 @@ async fn webhook_reports_a_failed_refund_even_weeks_later() {
     assert_eq!(send_webhook(&api, &failed).await, "duplicate");
 
     // After the pause a worker sends the next attempt.
-    let _worker = place.worker_with(&stripe_settings(&server.url()));
+    let _worker = place.worker_with(&stripe::settings(&server.url()));
     eventually("the money is back", SETTLED, async || refund().await.due_ms.is_none()).await;
     assert_eq!((refund().await.state, refund().await.refunded), (IntentState::Refunded, PRICE));
     let refunds = server.refunds("pi_1");

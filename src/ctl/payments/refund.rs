@@ -51,7 +51,7 @@ pub(in crate::ctl) struct RetryArguments {
 /// the provider nor anybody else has returned counts as returned from then on: the alarm ends, no refund
 /// is sent for it any more, and `reconcile` and the ledger know that the provider's books differ by it.
 /// Refused while a refund is on its way at the provider, or may still be sent. Asks first, and is
-/// recorded in the audit log before anything is done. The same reference twice is recorded once.
+/// recorded in the audit log before anything is done. The same reference again is recorded only where something is missing again.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   holdfastctl payments refund mark-paid 019a8f6e-5f2c-8a31-8000-0001c0000000 --reference 'SEPA 2026-12-01/17'")]

@@ -8,9 +8,9 @@
 //! | a worker sends another attempt | it announces that in the intent first: our write fails on `rev`, or we have read the announcement and refuse while the attempt may be under way |
 //! | a worker read the intent before our write, and sends after it | its announcement fails on `rev`: nothing is sent |
 //! | a process was suspended before an attempt that was not announced, the first | the provider's list has that attempt as failed, so nothing is sent again |
-//! | a process is suspended between its announcement and the sending, for longer than a lease | it looks at its clock before it sends. If it is suspended after that look, the money goes back twice: `reconcile` reports it |
+//! | a process is suspended between its announcement and the sending, for longer than a lease | it looks at two clocks before it sends. If it is suspended after that look, or the clocks of the two machines differ by more than a lease, the money goes back twice: `reconcile` reports it |
 //! | the refund succeeds at the provider after all | as above; refused here while it is pending |
-//! | two operators, or one twice | one movement: the second finds nothing missing, or the same reference |
+//! | two operators, or one twice | one movement: the second finds nothing missing |
 
 use super::reconciled::wait;
 use super::{PaymentService, ReconcileResult};

@@ -1,8 +1,8 @@
 //! Refunds of sold bookings that were made outside, as in the provider's dashboard. The booking stays
 //! sold: what was refunded is recorded, and a later cancellation refunds only the rest.
 //!
-//! The provider is asked only where a refund may be found: after a webhook about a refund, by
-//! `reconcile --fix`, and while a recorded refund may still fail. The usual sale asks it nothing.
+//! The provider is queried only where a refund may be found: after a webhook about a refund, by
+//! `reconcile --fix`, and while a recorded refund may still fail. An ordinary sale costs no query.
 //!
 //! | between | consequence |
 //! |---|---|

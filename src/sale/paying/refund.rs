@@ -234,7 +234,9 @@ impl PaymentService {
             total: booking.amount - intent.marked_paid(),
             attempt: intent.refund_attempt(),
         };
-        if announced.is_some() && began.elapsed() > send_within {
+        // By two clocks: one stands still while the machine is suspended, the other may be set.
+        let is_late = began.elapsed() > send_within || unix_now_ms() > now_ms + self.lease_ms;
+        if announced.is_some() && is_late {
             let outcome = RefundOutcome::Blocked("this process was suspended before a refund");
             return Ok((intent.clone(), outcome));
         }

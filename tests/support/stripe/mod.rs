@@ -93,6 +93,15 @@ impl Drop for StripeServer {
     }
 }
 
+/// The settings of a process that uses the server at this address.
+pub fn settings(url: &str) -> [(&'static str, &str); 3] {
+    [
+        ("HOLDFAST_PAYMENT_PROVIDER", "stripe"),
+        ("HOLDFAST_STRIPE_URL", url),
+        ("HOLDFAST_STRIPE_SECRET_KEY", KEY),
+    ]
+}
+
 impl StripeServer {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
